@@ -1,0 +1,81 @@
+"""Auth methods: how a bucket config turns into credentials."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from arraylake_core.models import AuthConfig, Identity, decode_struct
+from arraylake_core.names import shown
+from arraylake_core.secret import Secret
+
+if TYPE_CHECKING:
+    from arraylake_core.backends.credentials import Access, Credentials
+    from arraylake_core.backends.storage import Location
+
+__all__ = ["AuthMethod"]
+
+
+class AuthMethod(ABC):
+    """A way to get credentials for a bucket.
+
+    Attributes
+    ----------
+    name
+        What ``auth_config["method"]`` says.
+    config
+        The Struct of the other fields; those of type Secret are encrypted at rest and never shown.
+    platforms
+        The platforms that it serves; None means every one.
+    """
+
+    name: str
+    config: type[msgspec.Struct]
+    platforms: frozenset[str] | None = None
+
+    def decode_config(self, values: Mapping[str, object]) -> msgspec.Struct:
+        """Check the fields of an ``auth_config`` other than ``method``; no value is repeated in an error."""
+        return decode_struct(self.config, values, f"{self.name} auth")
+
+    def encode_config(self, config: msgspec.Struct) -> AuthConfig:
+        """Return a checked config as the catalog keeps it: ``method``, and the fields that are set."""
+        values: dict[str, object] = {
+            field.encode_name: getattr(config, field.name)
+            for field in msgspec.structs.fields(config)
+            if getattr(config, field.name) is not None
+        }
+        plain = msgspec.to_builtins({key: value for key, value in values.items() if not isinstance(value, Secret)})
+        hidden = {key: value for key, value in values.items() if isinstance(value, Secret)}
+        return {"method": self.name, **plain, **hidden}
+
+    @abstractmethod
+    async def credentials(
+        self, config: msgspec.Struct, location: "Location", access: "Access", identity: Identity
+    ) -> "Credentials":
+        """Return credentials for a location.
+
+        Parameters
+        ----------
+        config
+            An instance of ``self.config``.
+        location
+            What they must reach: a repo's prefix, or a whole bucket config. A method that can limits them to it.
+        access
+            ``"read"`` or ``"write"``. A method that can limits them to it.
+        identity
+            Who asks.
+
+        Returns
+        -------
+        Credentials
+            With an expiration where they expire.
+
+        Raises
+        ------
+        CredentialsError
+            They can't be had.
+        """
+
+    def __repr__(self) -> str:
+        return f"<auth method {shown(self.name)}>"

@@ -1,0 +1,220 @@
+"""Storage credentials, and the provider that a repo holds instead of them.
+
+A CredentialProvider keeps one set for the whole process: asked from any thread or event loop, it mints once, refreshes ahead of expiry with one refresh in
+flight, keeps the last good set while it is valid, and otherwise fails. It never falls back on credentials that lie about in the environment.
+"""
+
+import asyncio
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from typing import Literal, Protocol
+
+import msgspec
+
+from arraylake_core.errors import ArraylakeError, CredentialsError
+from arraylake_core.loops import submit
+from arraylake_core.models import utc_now
+from arraylake_core.secret import Secret
+
+__all__ = [
+    "Access",
+    "AnonymousCredentials",
+    "AzureCredentials",
+    "CredentialProvider",
+    "CredentialSource",
+    "Credentials",
+    "GCSCredentials",
+    "S3Credentials",
+    "provider_for",
+]
+
+type Access = Literal["read", "write"]
+
+_MARGIN = timedelta(minutes=5)
+_MARGIN_SHARE = 0.2
+_FIRST_BACKOFF = 1.0
+_LONGEST_BACKOFF = 60.0
+_PROVIDERS_KEPT = 1024
+
+
+class AnonymousCredentials(msgspec.Struct, frozen=True, tag="anonymous"):
+    """No credentials: requests are not signed."""
+
+    storage_account: str | None = None
+
+    @property
+    def expiration(self) -> None:
+        """Never."""
+        return
+
+
+class S3Credentials(msgspec.Struct, frozen=True, kw_only=True, tag="s3"):
+    """Keys of an S3 API, with a session token where they are temporary."""
+
+    aws_access_key_id: str
+    aws_secret_access_key: Secret
+    aws_session_token: Secret | None = None
+    expiration: datetime | None = None
+
+
+class GCSCredentials(msgspec.Struct, frozen=True, kw_only=True, tag="gcs"):
+    """A bearer token of Google Cloud Storage."""
+
+    access_token: Secret
+    principal: str = ""
+    expiration: datetime | None = None
+
+
+class AzureCredentials(msgspec.Struct, frozen=True, kw_only=True, tag="azure"):
+    """One of: a shared access signature, an account key, a bearer token."""
+
+    storage_account: str
+    sas_token: Secret | None = None
+    account_key: Secret | None = None
+    bearer_token: Secret | None = None
+    expiration: datetime | None = None
+
+
+type Credentials = AnonymousCredentials | S3Credentials | GCSCredentials | AzureCredentials
+
+
+class CredentialSource(Protocol):
+    """Where credentials are minted.
+
+    A source is hashable, since one provider serves all who ask for the same, and pickles without secrets: in the process where it wakes up it authenticates
+    anew.
+    """
+
+    def __hash__(self) -> int:
+        """Return the same for sources that mint the same."""
+        ...
+
+    async def mint(self) -> Credentials:
+        """Return a new set, or raise."""
+        ...
+
+
+class CredentialProvider:
+    """What a repo holds instead of credentials.
+
+    Parameters
+    ----------
+    source
+        Where a set comes from.
+    clock
+        The time now, in UTC.
+
+    Notes
+    -----
+    Pickles as its source alone, and wakes up as the provider that its process has for that source.
+    """
+
+    def __init__(self, source: CredentialSource, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self.source = source
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._current: Credentials | None = None
+        self._minted: datetime | None = None
+        self._inflight: Future[Credentials] | None = None
+        self._retry_at = 0.0
+        self._backoff = _FIRST_BACKOFF
+
+    def __repr__(self) -> str:
+        return f"CredentialProvider({type(self.source).__name__})"
+
+    def __reduce__(self) -> "tuple[Callable[[CredentialSource], CredentialProvider], tuple[CredentialSource]]":
+        return provider_for, (self.source,)
+
+    async def get(self) -> Credentials:
+        """Return a set that is valid now, minting or refreshing it where need be.
+
+        Raises
+        ------
+        CredentialsError
+            There is no valid set, and none could be minted.
+        """
+        ready = self._ready()
+        return ready if not isinstance(ready, Future) else await asyncio.shield(asyncio.wrap_future(ready))
+
+    def get_blocking(self) -> Credentials:
+        """Return what ``get`` returns, for callbacks from threads without an event loop."""
+        ready = self._ready()
+        return ready if not isinstance(ready, Future) else ready.result()
+
+    def _ready(self) -> "Credentials | Future[Credentials]":
+        """Return the set at hand, or the future of the refresh that must be waited for."""
+        if self._pid != os.getpid():
+            self._lock, self._inflight, self._pid = threading.Lock(), None, os.getpid()
+        current = self._current
+        if current is not None and not self._due(current):
+            return current
+        with self._lock:
+            current, now = self._current, self._clock()
+            valid = current is not None and (current.expiration is None or current.expiration > now)
+            if current is not None and not self._due(current):
+                return current
+            if self._inflight is None and time.monotonic() >= self._retry_at:
+                self._inflight = submit(self._refresh())
+            if current is not None and valid:
+                return current
+            if self._inflight is None:
+                raise CredentialsError(
+                    f"the last refresh of {self.source!r} failed and its credentials have expired: the next try is in "
+                    f"{max(self._retry_at - time.monotonic(), 0):.0f} s"
+                )
+            return self._inflight
+
+    def _due(self, credentials: Credentials) -> bool:
+        """Tell whether it is time to refresh: in the last fifth of a set's life, 5 minutes at most."""
+        if credentials.expiration is None:
+            return False
+        lifetime = credentials.expiration - (self._minted or self._clock())
+        return self._clock() >= credentials.expiration - min(_MARGIN, lifetime * _MARGIN_SHARE)
+
+    async def _refresh(self) -> Credentials:
+        try:
+            credentials = await self.source.mint()
+        except Exception as error:
+            with self._lock:
+                self._retry_at = time.monotonic() + self._backoff
+                self._backoff = min(self._backoff * 2, _LONGEST_BACKOFF)
+                self._inflight = None
+            if isinstance(error, ArraylakeError):
+                raise
+            # The cause is left out on purpose: libraries put what they were given into their messages.
+            raise CredentialsError(f"{self.source!r} could not be had: {type(error).__name__}") from None
+        with self._lock:
+            self._current, self._minted = credentials, self._clock()
+            self._retry_at, self._backoff, self._inflight = 0.0, _FIRST_BACKOFF, None
+        return credentials
+
+
+_providers: OrderedDict[CredentialSource, CredentialProvider] = OrderedDict()
+_providers_lock = threading.Lock()
+
+
+def provider_for(source: CredentialSource) -> CredentialProvider:
+    """Return the provider that this process has for a source, so that however many repos, sessions and tasks ask, it mints once."""
+    with _providers_lock:
+        provider = _providers.get(source)
+        if provider is None:
+            provider = _providers[source] = CredentialProvider(source)
+        _providers.move_to_end(source)
+        while len(_providers) > _PROVIDERS_KEPT:
+            _providers.popitem(last=False)
+    return provider
+
+
+def _unlock_after_fork() -> None:
+    global _providers_lock
+    _providers_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_after_fork)

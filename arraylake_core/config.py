@@ -1,0 +1,145 @@
+"""Settings: keyword arguments over ``config.set`` over ``ARRAYLAKE_*`` variables over YAML files over the defaults below.
+
+Files are ``*.yaml`` in ``/etc/arraylake`` and ``~/.config/arraylake``; a variable's name is ``ARRAYLAKE_`` and the setting in capitals,
+with two underscores for a dot: ``ARRAYLAKE_SERVICE__URI``. It is donfig underneath (https://donfig.readthedocs.io).
+
+Examples
+--------
+>>> from arraylake_core import config
+>>> with config.set({"user.name": "Ada"}):
+...     config.get_str("user.name")
+'Ada'
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from arraylake_core.errors import InvalidOptionError
+from arraylake_core.secret import MASK
+
+if TYPE_CHECKING:
+    from donfig import Config
+
+__all__ = ["SETTINGS", "Setting", "as_dict", "get_float", "get_list", "get_mapping", "get_str", "refresh", "set"]
+
+
+class Setting(NamedTuple):
+    """One setting.
+
+    Parameters
+    ----------
+    name
+        With dots.
+    kind
+        The type of its value.
+    default
+        What it is where nothing sets it.
+    help
+        One sentence.
+    secret
+        Whether its value is hidden in listings.
+    """
+
+    name: str
+    kind: type
+    default: object
+    help: str
+    secret: bool = False
+
+
+SETTINGS = (
+    Setting("service.uri", str, None, "The catalog: sqlite:///path or memory://; unset, the embedded one in the data directory."),
+    Setting("data.dir", str, None, "Where the embedded catalog and the default bucket live; unset, the platform's user data directory."),
+    Setting("catalog.key", str, None, "The key that encrypts secrets at rest, 32 bytes in base64; unset, a 0600 file beside the catalog.", True),
+    Setting("user.org", str, None, "The organization to log in to."),
+    Setting("user.name", str, None, "The author's name on commits; unset, the operating system's user name."),
+    Setting("user.email", str, None, "The author's e-mail address on commits."),
+    Setting("repo.kind", str, "icechunk", "The kind of new repos."),
+    Setting("repo.restore_days", float, 7.0, "How many days a deleted repo can be restored."),
+    Setting("plugins.disabled", list, [], "Entry points of plugins that are not loaded."),
+    Setting("plugins.prefer", dict, {}, "Which distribution provides a name that two claim: {name: distribution}."),
+)
+
+_BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+@cache
+def _config() -> "Config":
+    from donfig import Config
+
+    defaults: dict[str, dict[str, object]] = {}
+    for setting in SETTINGS:
+        section, _, key = setting.name.partition(".")
+        defaults.setdefault(section, {})[key] = setting.default
+    return Config("arraylake", defaults=[defaults])
+
+
+def set(settings: Mapping[str, object]) -> AbstractContextManager[object]:  # noqa: A001 - the name that donfig's users know
+    """Change settings, for good or, as a context manager, for a while.
+
+    Parameters
+    ----------
+    settings
+        Names with dots, and values.
+    """
+    for name in settings:
+        _known(name)
+    return cast("AbstractContextManager[object]", _config().set(dict(settings)))
+
+
+def refresh() -> None:
+    """Read the files and the environment again, forgetting what ``set`` changed."""
+    _config().refresh()
+
+
+def get_str(name: str) -> str | None:
+    """Return a text setting, or None where it is unset."""
+    value = _config().get(name, None)
+    if value is not None and not isinstance(value, str | int | float):
+        raise _wrong(name, "text")
+    return str(value) if value not in (None, "") else None
+
+
+def get_float(name: str) -> float:
+    """Return a number setting."""
+    value = _config().get(name, _known(name).default)
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise _wrong(name, "a number") from None
+
+
+def get_list(name: str) -> list[str]:
+    """Return a list setting; a single text counts as a list of one."""
+    value = _config().get(name, None) or []
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list | tuple):
+        raise _wrong(name, "a list")
+    return [str(item) for item in value]
+
+
+def get_mapping(name: str) -> dict[str, str]:
+    """Return a mapping setting."""
+    value = _config().get(name, None) or {}
+    if not isinstance(value, Mapping):
+        raise _wrong(name, "a mapping")
+    return {str(key): str(item) for key, item in value.items()}
+
+
+def as_dict() -> dict[str, object]:
+    """Return every setting and its value, the secret ones as stars."""
+    values = {setting.name: _config().get(setting.name, setting.default) for setting in SETTINGS}
+    return {name: MASK if _BY_NAME[name].secret and value else value for name, value in values.items()}
+
+
+def _known(name: str) -> Setting:
+    if name not in _BY_NAME:
+        raise InvalidOptionError(f"unknown setting {name!r}: known are {', '.join(_BY_NAME)}")
+    return _BY_NAME[name]
+
+
+def _wrong(name: str, expected: str) -> InvalidOptionError:
+    return InvalidOptionError(f"the setting {name!r} must be {expected}: see `arraylake-core config list`")

@@ -1,0 +1,35 @@
+"""The hooks that a plugin may implement.
+
+A plugin is a distribution with an entry point in the group ``arraylake`` that names a module (or object) with any of these functions, each marked with
+``hookimpl``. All are asked, and what they return is collected.
+"""
+
+from collections.abc import Iterable
+
+import pluggy
+
+from arraylake_core.backends.auth import AuthMethod
+from arraylake_core.backends.repo_kind import RepoBackend
+from arraylake_core.backends.storage import StoragePlatform
+
+__all__ = ["PROJECT", "hookimpl", "hookspec"]
+
+PROJECT = "arraylake"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def arraylake_repo_kinds() -> Iterable[RepoBackend]:  # type: ignore[empty-body]
+    """Return the repo kinds that the plugin provides."""
+
+
+@hookspec
+def arraylake_storage_platforms() -> Iterable[StoragePlatform]:  # type: ignore[empty-body]
+    """Return the storage platforms that the plugin provides."""
+
+
+@hookspec
+def arraylake_auth_methods() -> Iterable[AuthMethod]:  # type: ignore[empty-body]
+    """Return the auth methods that the plugin provides."""

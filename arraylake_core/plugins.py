@@ -1,0 +1,247 @@
+"""Which plugins are installed, and which of them provides a name.
+
+Plugins are found through entry points, each loaded and asked apart from the others: one that fails to import, or breaks the SPI, is kept with its error, and
+the error is raised only when what it provides is asked for.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Literal, cast
+
+import msgspec
+import pluggy
+
+from arraylake_core import config, hookspecs
+from arraylake_core.backends.auth import AuthMethod
+from arraylake_core.backends.repo_kind import RepoBackend
+from arraylake_core.backends.storage import StoragePlatform
+from arraylake_core.errors import PluginConflictError, PluginError, PluginLoadError, PluginNotFoundError
+from arraylake_core.names import shown
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+__all__ = ["Family", "PluginInfo", "PluginRegistry", "default_registry"]
+
+type Family = Literal["repo kind", "storage platform", "auth method"]
+type Backend = RepoBackend | StoragePlatform | AuthMethod
+
+_HOOKS: dict[Family, tuple[str, type]] = {
+    "repo kind": ("arraylake_repo_kinds", RepoBackend),
+    "storage platform": ("arraylake_storage_platforms", StoragePlatform),
+    "auth method": ("arraylake_auth_methods", AuthMethod),
+}
+
+# The names that the project's own plugins provide, and the extra that brings each.
+EXTRAS: dict[Family, dict[str, str]] = {
+    "repo kind": {"icechunk": "icechunk"},
+    "storage platform": {"file": "local", "memory": "local", "s3": "s3", "s3-compatible": "s3", "minio": "s3"},
+    "auth method": {"anonymous": "local", "hmac": "s3"},
+}
+# The names that the Arraylake API knows, and that no plugin of this release provides yet.
+PLANNED: dict[Family, tuple[str, ...]] = {
+    "repo kind": ("v1",),
+    "storage platform": ("gs", "azure"),
+    "auth method": (
+        "oauth",
+        "aws_customer_managed_role",
+        "gcp_customer_managed_role",
+        "r2_customer_managed_role",
+        "azure_credential_delegation",
+        "bucket_policy",
+    ),
+}
+
+
+class PluginInfo(msgspec.Struct, kw_only=True):
+    """One installed plugin, loaded or not.
+
+    Parameters
+    ----------
+    name
+        The entry point's name.
+    distribution, version
+        What was installed.
+    module
+        What the entry point names.
+    provides
+        The names in each family.
+    disabled
+        Whether ``plugins.disabled`` names it.
+    error
+        Why it can't be used, or None.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    module: str
+    provides: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    disabled: bool = False
+    error: str | None = None
+
+
+class PluginRegistry:
+    """The plugins of this process, found when they are first asked for.
+
+    Parameters
+    ----------
+    plugins
+        Modules or objects with hook implementations, by name, instead of those that entry points name: for tests and for embedding.
+    disabled
+        Entry points that are not loaded; None takes ``plugins.disabled`` of the config.
+    prefer
+        Which distribution provides a name that several claim; None takes ``plugins.prefer`` of the config.
+
+    Examples
+    --------
+    >>> PluginRegistry({}).names("repo kind")
+    []
+    """
+
+    def __init__(
+        self,
+        plugins: Mapping[str, object] | None = None,
+        *,
+        disabled: Iterable[str] | None = None,
+        prefer: Mapping[str, str] | None = None,
+    ) -> None:
+        self._given = plugins
+        self._disabled = disabled
+        self._prefer = prefer
+        self._lock = threading.Lock()
+        self._found: list[PluginInfo] | None = None
+        self._backends: dict[tuple[Family, str], list[tuple[PluginInfo, Backend]]] = {}
+
+    def __repr__(self) -> str:
+        return f"<PluginRegistry: {'not asked yet' if self._found is None else f'{len(self._found)} plugins'}>"
+
+    def plugins(self) -> list[PluginInfo]:
+        """Return every installed plugin, the broken and the disabled ones too, by name."""
+        with self._lock:
+            if self._found is None:
+                self._found = self._discover()
+            return self._found
+
+    def names(self, family: Family) -> list[str]:
+        """Return the names that installed plugins provide in a family."""
+        self.plugins()
+        return sorted(name for kind, name in self._backends if kind == family)
+
+    def repo_kind(self, name: str) -> RepoBackend:
+        """Return the repo kind of a name; PluginNotFoundError, PluginLoadError or PluginConflictError where there is none or too many."""
+        return cast("RepoBackend", self._backend("repo kind", name))
+
+    def storage_platform(self, name: str) -> StoragePlatform:
+        """Return the storage platform of a name, as ``repo_kind`` does."""
+        return cast("StoragePlatform", self._backend("storage platform", name))
+
+    def auth_method(self, name: str) -> AuthMethod:
+        """Return the auth method of a name, as ``repo_kind`` does."""
+        return cast("AuthMethod", self._backend("auth method", name))
+
+    def platform_for_scheme(self, scheme: str) -> StoragePlatform:
+        """Return the storage platform that claims a URI scheme."""
+        self.plugins()
+        for family, name in self._backends:
+            if family == "storage platform":
+                claimants = self._backends[family, name]
+                if any(scheme in cast("StoragePlatform", backend).schemes for _, backend in claimants):
+                    return self.storage_platform(name)
+        return self.storage_platform(scheme)
+
+    def _backend(self, family: Family, name: str) -> Backend:
+        self.plugins()
+        claimants = self._backends.get((family, str(name)), [])
+        if not claimants:
+            raise self._missing(family, str(name))
+        if len(claimants) > 1:
+            prefer = config.get_mapping("plugins.prefer") if self._prefer is None else self._prefer
+            claimants = [claim for claim in claimants if claim[0].distribution == prefer.get(name)] or claimants
+        if len(claimants) > 1:
+            who = " and ".join(f"{info.distribution} {info.version}" for info, _ in claimants)
+            raise PluginConflictError(
+                f"the {family} {name!r} is provided by {who}: uninstall one, or say which to take with the setting "
+                f"plugins.prefer, for example {{{name!r}: {claimants[0][0].distribution!r}}}"
+            )
+        return claimants[0][1]
+
+    def _missing(self, family: Family, name: str) -> PluginError:
+        broken = [info for info in self.plugins() if info.error]
+        for info in broken:
+            if name == info.name or name in info.provides.get(family, ()):
+                return PluginLoadError(
+                    f"the {family} {shown(name)} comes from {info.distribution} {info.version}, which can't be used: {info.error}"
+                )
+        installed = ", ".join(self.names(family)) or "none"
+        message = f"no installed plugin provides the {family} {shown(name)} (installed: {installed})"
+        disabled = [info.name for info in self.plugins() if info.disabled]
+        if name in EXTRAS[family]:
+            message += f'. It comes with: pip install "arraylake-core[{EXTRAS[family][name]}]"'
+        elif name in PLANNED[family]:
+            message += ". The project plans a plugin for it; this release has none"
+        if disabled:
+            message += f". Disabled by the setting plugins.disabled: {', '.join(disabled)}"
+        if broken:
+            message += f". Broken: {', '.join(info.name for info in broken)}; see `arraylake-core plugins list`"
+        return PluginNotFoundError(message)
+
+    def _discover(self) -> list[PluginInfo]:
+        found: list[PluginInfo] = []
+        disabled = frozenset(config.get_list("plugins.disabled") if self._disabled is None else self._disabled)
+        for info, load in _given(self._given) if self._given is not None else _entry_points():
+            found.append(info)
+            if info.name in disabled:
+                info.disabled = True
+                continue
+            try:
+                self._take(info, load())
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and nothing else may suffer for it
+                info.error = f"{type(error).__name__}: {error}"
+            except SystemExit as error:
+                info.error = f"it tried to end the process (SystemExit: {error})"
+        return found
+
+    def _take(self, info: PluginInfo, plugin: object) -> None:
+        """Ask one plugin for its backends; all of them are taken, or, if one is wrong, none."""
+        manager = pluggy.PluginManager(hookspecs.PROJECT)
+        manager.add_hookspecs(hookspecs)
+        manager.register(plugin, info.name)
+        manager.check_pending()
+        taken: dict[tuple[Family, str], Backend] = {}
+        for family, (hook, base) in _HOOKS.items():
+            for backends in getattr(manager.hook, hook)():
+                for backend in backends:
+                    if not isinstance(backend, base):
+                        raise PluginLoadError(f"{hook} returned {type(backend).__name__}, which is no {base.__name__} instance")
+                    name = getattr(backend, "name", None)
+                    if not isinstance(name, str) or not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
+                        raise PluginLoadError(f"{hook} returned a {family} whose name is {shown(name)}: use letters, digits, '-', '_'")
+                    info.provides.setdefault(family, []).append(name)
+                    taken[family, name] = backend
+        for key, backend in taken.items():
+            self._backends.setdefault(key, []).append((info, backend))
+
+
+def _given(plugins: Mapping[str, object]) -> Iterable[tuple[PluginInfo, Callable[[], object]]]:
+    for name, plugin in plugins.items():
+        yield PluginInfo(name=name, distribution=name, version="", module=repr(plugin)[:80]), lambda plugin=plugin: plugin
+
+
+def _entry_points() -> Iterable[tuple[PluginInfo, Callable[[], object]]]:
+    from importlib.metadata import entry_points
+
+    def described(entry: "EntryPoint") -> PluginInfo:
+        dist = entry.dist
+        name, version = (dist.name, dist.version) if dist is not None else ("unknown", "")
+        return PluginInfo(name=entry.name, distribution=name, version=version, module=entry.value)
+
+    for entry in sorted(entry_points(group=hookspecs.PROJECT), key=lambda entry: (entry.name, entry.value)):
+        yield described(entry), entry.load
+
+
+@cache
+def default_registry() -> PluginRegistry:
+    """Return the registry of the process, which reads the installed distributions once."""
+    return PluginRegistry()
