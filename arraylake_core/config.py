@@ -51,8 +51,19 @@ class Setting(NamedTuple):
 
 SETTINGS = (
     Setting("service.uri", str, None, "The catalog: sqlite:///path or memory://; unset, the embedded one in the data directory."),
-    Setting("data.dir", str, None, "Where the embedded catalog and the default bucket live; unset, the platform's user data directory."),
-    Setting("catalog.key", str, None, "The key that encrypts secrets at rest, 32 bytes in base64; unset, a 0600 file beside the catalog.", True),
+    Setting(
+        "data.dir",
+        str,
+        None,
+        "Where the embedded catalog and the default bucket live; unset, the platform's user data directory.",
+    ),
+    Setting(
+        "catalog.key",
+        str,
+        None,
+        "The key that encrypts secrets at rest, 32 bytes in base64; unset, a 0600 file beside the catalog.",
+        True,
+    ),
     Setting("user.org", str, None, "The organization to log in to."),
     Setting("user.name", str, None, "The author's name on commits; unset, the operating system's user name."),
     Setting("user.email", str, None, "The author's e-mail address on commits."),

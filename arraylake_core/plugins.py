@@ -217,7 +217,9 @@ class PluginRegistry:
                         raise PluginLoadError(f"{hook} returned {type(backend).__name__}, which is no {base.__name__} instance")
                     name = getattr(backend, "name", None)
                     if not isinstance(name, str) or not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
-                        raise PluginLoadError(f"{hook} returned a {family} whose name is {shown(name)}: use letters, digits, '-', '_'")
+                        raise PluginLoadError(
+                            f"{hook} returned a {family} whose name is {shown(name)}: use letters, digits, '-', '_'"
+                        )
                     info.provides.setdefault(family, []).append(name)
                     taken[family, name] = backend
         for key, backend in taken.items():
