@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from html import escape
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = [
-    "Author",
     "AuthConfig",
+    "Author",
     "BucketConfigList",
     "BucketResponse",
     "CommitInfo",
@@ -379,12 +379,13 @@ def validate_metadata(metadata: RepoMetadata | None) -> dict[str, Scalar | list[
         raise InvalidOptionError("repo metadata is a mapping from strings to scalars or lists of scalars")
     checked: dict[str, Scalar | list[Scalar]] = {}
     for key, value in metadata.items():
-        items = value if isinstance(value, list | tuple) else [value]
+        several = isinstance(value, list | tuple)
+        items: list[Scalar] = list(value) if isinstance(value, list | tuple) else [cast("Scalar", value)]
         if not all(item is None or isinstance(item, str | int | float | bool) for item in items):
             raise InvalidOptionError(
                 f"repo metadata {key!r} must be a string, number, boolean, null, or a list of those, not a {type(value).__name__}"
             )
-        checked[key] = list(items) if isinstance(value, list | tuple) else value  # type: ignore[assignment]
+        checked[key] = items if several else items[0]
     size = len(msgspec.json.encode(checked))
     if size > MAX_METADATA_BYTES:
         raise InvalidOptionError(

@@ -6,8 +6,10 @@ the error is raised only when what it provides is asked for.
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Literal, cast
+from uuid import uuid4
+from weakref import WeakValueDictionary
 
 import msgspec
 import pluggy
@@ -22,7 +24,7 @@ from arraylake_core.names import shown
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["Family", "PluginInfo", "PluginRegistry", "default_registry"]
+__all__ = ["Family", "PluginInfo", "PluginRegistry", "default_registry", "registry_of"]
 
 type Family = Literal["repo kind", "storage platform", "auth method"]
 type Backend = RepoBackend | StoragePlatform | AuthMethod
@@ -111,6 +113,10 @@ class PluginRegistry:
         self._disabled = disabled
         self._prefer = prefer
         self._lock = threading.Lock()
+        self.token = ""
+        if plugins is not None or disabled is not None or prefer is not None:
+            self.token = uuid4().hex
+            _registries[self.token] = self
         self._found: list[PluginInfo] | None = None
         self._backends: dict[tuple[Family, str], list[tuple[PluginInfo, Backend]]] = {}
 
@@ -221,14 +227,14 @@ class PluginRegistry:
                             f"{hook} returned a {family} whose name is {shown(name)}: use letters, digits, '-', '_'"
                         )
                     info.provides.setdefault(family, []).append(name)
-                    taken[family, name] = backend
+                    taken[family, name] = cast("Backend", backend)
         for key, backend in taken.items():
             self._backends.setdefault(key, []).append((info, backend))
 
 
 def _given(plugins: Mapping[str, object]) -> Iterable[tuple[PluginInfo, Callable[[], object]]]:
-    for name, plugin in plugins.items():
-        yield PluginInfo(name=name, distribution=name, version="", module=repr(plugin)[:80]), lambda plugin=plugin: plugin
+    for name in plugins:
+        yield PluginInfo(name=name, distribution=name, version="", module="given"), partial(plugins.__getitem__, name)
 
 
 def _entry_points() -> Iterable[tuple[PluginInfo, Callable[[], object]]]:
@@ -241,6 +247,26 @@ def _entry_points() -> Iterable[tuple[PluginInfo, Callable[[], object]]]:
 
     for entry in sorted(entry_points(group=hookspecs.PROJECT), key=lambda entry: (entry.name, entry.value)):
         yield described(entry), entry.load
+
+
+# Registries with choices of their own, so that what is pickled and woken up in this process finds them again.
+_registries: WeakValueDictionary[str, PluginRegistry] = WeakValueDictionary()
+
+
+def registry_of(token: str) -> PluginRegistry:
+    """Return the registry with a token; "" is the process's own.
+
+    Raises
+    ------
+    PluginError
+        The registry was made by hand in another process, or is gone.
+    """
+    if not token:
+        return default_registry()
+    registry = _registries.get(token)
+    if registry is None:
+        raise PluginError("this was opened with a plugin registry of its own, which exists only in the process that made it")
+    return registry
 
 
 @cache

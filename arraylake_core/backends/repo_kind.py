@@ -99,6 +99,11 @@ class RepoHandle(Protocol):
         ...
 
     @property
+    def kind(self) -> str:
+        """The name of the repo's kind."""
+        ...
+
+    @property
     def read_only(self) -> bool:
         """Whether the repo was opened read-only."""
         ...
@@ -164,7 +169,7 @@ class RepoBackend(ABC):
     name: str
     checkout_default: bool = False
 
-    def check(self, context: RepoContext) -> None:
+    def check(self, context: RepoContext) -> None:  # noqa: B027 - a kind without demands has nothing to check
         """Raise where this kind can't keep a repo there, before anything is written."""
 
     @abstractmethod

@@ -6,7 +6,7 @@ rules. Every write is one transaction: it happens whole, or not at all.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -92,7 +92,8 @@ class UnfinishedRepo(msgspec.Struct, frozen=True, kw_only=True):
     Parameters
     ----------
     state
-        ``pending``: the record came first, the bytes may or may not be there. ``deleted``: the bytes are to go, unless ``repo.retain_data``.
+        ``pending``: the record came first, the bytes may or may not be there. ``deleted``: it can be restored. ``purging``: its bytes are going, unless
+        ``repo.retain_data``.
     since
         When that state began.
     generated
@@ -100,7 +101,7 @@ class UnfinishedRepo(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     repo: RepoModel
-    state: str
+    state: Literal["pending", "deleted", "purging"]
     since: datetime
     generated: bool
 
@@ -265,6 +266,10 @@ class Catalog(Protocol):
 
     async def restore_repo(self, org: str, repo: str) -> RepoModel:
         """Bring back the repo of that name that was deleted last; AlreadyExistsError where the name has been taken since."""
+        ...
+
+    async def begin_purge(self, repo_id: str) -> None:
+        """Make a deleted repo one that can't be restored: its bytes are about to go. Doing it again does no harm."""
         ...
 
     async def purge_repo(self, repo_id: str) -> None:

@@ -1,1 +1,15 @@
-"""Placeholder until its module is written."""
+"""Icechunk repositories as a repo kind: ``icechunk``."""
+
+from collections.abc import Iterable
+
+from arraylake_core.backends import RepoBackend
+from arraylake_core.hookspecs import hookimpl
+from arraylake_icechunk.backend import IcechunkBackend
+
+__all__ = ["IcechunkBackend", "arraylake_repo_kinds"]
+
+
+@hookimpl
+def arraylake_repo_kinds() -> Iterable[RepoBackend]:
+    """Return the repo kind of this plugin."""
+    return [IcechunkBackend()]

@@ -1,0 +1,67 @@
+"""Credentials for a bucket config of a catalog, minted anew in whatever process asks."""
+
+from datetime import datetime
+
+import msgspec
+
+from arraylake_core.backends.credentials import Access, CredentialProvider, Credentials, provider_for
+from arraylake_core.backends.storage import Location
+from arraylake_core.catalog.open import catalog_from_uri
+from arraylake_core.models import BucketResponse, Identity
+from arraylake_core.plugins import PluginRegistry, registry_of
+
+__all__ = ["BucketCredentials", "bucket_provider"]
+
+
+class BucketCredentials(msgspec.Struct, frozen=True, kw_only=True):
+    """The name of credentials: where the catalog is, and which bucket config of it opens which place.
+
+    Parameters
+    ----------
+    catalog
+        The catalog's URI.
+    registry
+        The token of the plugin registry; "" is the process's own.
+    bucket_id, nickname
+        The bucket config.
+    version
+        When the bucket config last changed: after a change, credentials are minted anew.
+    location
+        What the credentials must reach.
+    access
+        To read, or to write too.
+    """
+
+    catalog: str
+    registry: str
+    bucket_id: str
+    nickname: str
+    version: datetime
+    location: Location
+    access: Access
+
+    def __repr__(self) -> str:
+        return f"the credentials of the bucket config {self.nickname!r}"
+
+    async def mint(self) -> Credentials:
+        """Ask the catalog for the bucket config, and its auth method for credentials."""
+        bucket = await catalog_from_uri(self.catalog).get_bucket_by_id(self.bucket_id)
+        options = dict(bucket.auth_config)
+        method = registry_of(self.registry).auth_method(str(options.pop("method", "anonymous")))
+        return await method.credentials(method.decode_config(options), self.location, self.access, Identity())
+
+
+def bucket_provider(
+    catalog: str, registry: PluginRegistry, bucket: BucketResponse, location: Location, access: Access
+) -> CredentialProvider:
+    """Return the process's provider of credentials for a place in a bucket config."""
+    source = BucketCredentials(
+        catalog=catalog,
+        registry=registry.token,
+        bucket_id=bucket.id,
+        nickname=bucket.nickname,
+        version=bucket.updated,
+        location=location,
+        access=access,
+    )
+    return provider_for(source)

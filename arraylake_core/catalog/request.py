@@ -1,0 +1,100 @@
+"""Checking what a caller says of a bucket config, against the plugins, before a catalog sees it."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from arraylake_core.backends.storage import Location, StoragePlatform
+from arraylake_core.catalog.base import NewBucket
+from arraylake_core.errors import InvalidNameError, InvalidOptionError
+from arraylake_core.models import AuthConfig, BucketResponse, ExtraConfig
+from arraylake_core.names import shown, validate_nickname
+from arraylake_core.plugins import PluginRegistry
+
+__all__ = ["bucket_location", "checked_auth", "new_bucket"]
+
+
+def new_bucket(
+    registry: PluginRegistry,
+    *,
+    nickname: str,
+    uri: str,
+    extra_config: Mapping[str, object] | None,
+    auth_config: Mapping[str, object] | None,
+) -> NewBucket:
+    """Check a bucket config whole.
+
+    Parameters
+    ----------
+    registry
+        The plugins to check against.
+    nickname
+        Its nickname.
+    uri
+        ``platform://bucket[/prefix]``.
+    extra_config
+        The platform's options.
+    auth_config
+        ``method`` and its options; None is ``{"method": "anonymous"}``.
+
+    Raises
+    ------
+    InvalidNameError, InvalidOptionError, PluginError
+        What is wrong with it.
+    """
+    validate_nickname(nickname)
+    scheme, separator, _ = uri.partition("://") if isinstance(uri, str) else ("", "", "")
+    if not separator or not scheme:
+        raise InvalidNameError(
+            "a bucket URI is 'platform://bucket[/prefix]', for example 's3://my-bucket/team' or 'file:///data/lake'"
+        )
+    platform = registry.platform_for_scheme(scheme)
+    address = platform.parse_uri(uri)
+    options = platform.decode_options(_mapping(extra_config, "extra_config"))
+    location = Location(platform=platform.name, bucket=address.name, prefix=address.prefix, options=options)
+    return NewBucket(
+        nickname=nickname,
+        platform=platform.name,
+        name=address.name,
+        prefix=address.prefix,
+        extra_config=_as_extra_config(options),
+        auth_config=checked_auth(registry, platform, auth_config),
+        identity=platform.identity(location),
+    )
+
+
+def checked_auth(registry: PluginRegistry, platform: StoragePlatform, auth_config: Mapping[str, object] | None) -> AuthConfig:
+    """Check an ``auth_config`` against its method and platform; its secrets come back as Secrets."""
+    values = dict(_mapping(auth_config, "auth_config")) if auth_config is not None else {"method": "anonymous"}
+    method = values.pop("method", None)
+    if not isinstance(method, str):
+        raise InvalidOptionError(
+            f"auth_config must have a 'method', for example {{'method': 'anonymous'}}; installed are {', '.join(registry.names('auth method'))}"
+        )
+    auth = registry.auth_method(method)
+    if auth.platforms is not None and platform.name not in auth.platforms:
+        raise InvalidOptionError(
+            f"the auth method {method!r} does not serve the platform {platform.name!r}, only {', '.join(sorted(auth.platforms))}: "
+            "for files and memory take {'method': 'anonymous'}"
+        )
+    return auth.encode_config(auth.decode_config(values))
+
+
+def bucket_location(platform: StoragePlatform, bucket: BucketResponse) -> Location:
+    """Return the place that a bucket config of the catalog names."""
+    return Location(
+        platform=platform.name,
+        bucket=bucket.name,
+        prefix=bucket.prefix,
+        options=platform.decode_options(bucket.extra_config),
+    )
+
+
+def _mapping(values: Mapping[str, object] | None, what: str) -> Mapping[str, object]:
+    if values is not None and not isinstance(values, Mapping):
+        raise InvalidOptionError(f"{what} is a mapping from option names to values, not {shown(values)}")
+    return values or {}
+
+
+def _as_extra_config(options: msgspec.Struct) -> ExtraConfig:
+    return {key: value for key, value in msgspec.structs.asdict(options).items() if value is not None}

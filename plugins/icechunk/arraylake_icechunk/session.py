@@ -1,0 +1,108 @@
+"""Icechunk's Session and store, whose commits hold the repo's lock."""
+
+from typing import cast
+
+from icechunk import ConflictSolver, IcechunkStore
+from icechunk.session import ForkSession, Session
+from zarr.abc.store import Store
+
+from arraylake_icechunk.binding import Binding
+
+__all__ = ["RepoSession", "RepoStore"]
+
+
+class RepoSession(Session):
+    """A session of a repo: Icechunk's, with every write of a ref under the repo's lock."""
+
+    _binding: Binding
+
+    def __init__(self, session: Session, binding: Binding) -> None:
+        super().__init__(session._session)
+        self._binding = binding
+
+    def __getstate__(self) -> object:
+        self._binding.require_travel()
+        return {**cast("dict[str, object]", super().__getstate__()), "_binding": self._binding}
+
+    def __setstate__(self, state: object) -> None:
+        super().__setstate__(state)
+        self._binding = cast("dict[str, Binding]", state)["_binding"]
+
+    @property
+    def store(self) -> IcechunkStore:
+        """The session's zarr store."""
+        return RepoStore(super().store, self._binding)
+
+    def commit(
+        self,
+        message: str,
+        metadata: dict[str, object] | None = None,
+        *,
+        rebase_with: ConflictSolver | None = None,
+        rebase_tries: int = 1_000,
+        allow_empty: bool = False,
+    ) -> str:
+        """Commit, as ``icechunk.Session.commit`` does."""
+        with self._binding.lock.hold():
+            return super().commit(message, metadata, rebase_with=rebase_with, rebase_tries=rebase_tries, allow_empty=allow_empty)
+
+    async def commit_async(
+        self,
+        message: str,
+        metadata: dict[str, object] | None = None,
+        *,
+        rebase_with: ConflictSolver | None = None,
+        rebase_tries: int = 1_000,
+        allow_empty: bool = False,
+    ) -> str:
+        """Commit, as ``icechunk.Session.commit_async`` does."""
+        async with self._binding.lock.hold_async():
+            return await super().commit_async(
+                message, metadata, rebase_with=rebase_with, rebase_tries=rebase_tries, allow_empty=allow_empty
+            )
+
+    def amend(self, message: str, *, metadata: dict[str, object] | None = None, allow_empty: bool = False) -> str:
+        """Replace the last commit, as ``icechunk.Session.amend`` does."""
+        with self._binding.lock.hold():
+            return super().amend(message, metadata=metadata, allow_empty=allow_empty)
+
+    async def amend_async(self, message: str, *, metadata: dict[str, object] | None = None, allow_empty: bool = False) -> str:
+        """Replace the last commit, as ``icechunk.Session.amend_async`` does."""
+        async with self._binding.lock.hold_async():
+            return await super().amend_async(message, metadata=metadata, allow_empty=allow_empty)
+
+    def flush(self, message: str, *, metadata: dict[str, object] | None = None) -> str:
+        """Write a snapshot that no branch names, as ``icechunk.Session.flush`` does."""
+        with self._binding.lock.hold():
+            return super().flush(message, metadata=metadata)
+
+    async def flush_async(self, message: str, *, metadata: dict[str, object] | None = None) -> str:
+        """Write a snapshot that no branch names, as ``icechunk.Session.flush_async`` does."""
+        async with self._binding.lock.hold_async():
+            return await super().flush_async(message, metadata=metadata)
+
+
+class RepoStore(IcechunkStore):
+    """A store of a repo: Icechunk's, whose ``session`` commits under the repo's lock."""
+
+    _binding: Binding
+
+    def __init__(self, store: IcechunkStore, binding: Binding, *, read_only: bool | None = None) -> None:
+        super().__init__(store._store, read_only)
+        self._binding = binding
+
+    def __getstate__(self) -> object:
+        self._binding.require_travel()
+        return super().__getstate__()
+
+    def with_read_only(self, read_only: bool = False) -> Store:
+        """Return a store on the same session that takes writes or refuses them."""
+        store = RepoStore(self, self._binding, read_only=read_only)
+        store._is_open = False
+        return store
+
+    @property
+    def session(self) -> Session:
+        """The session that the store belongs to."""
+        session = super().session
+        return session if isinstance(session, ForkSession) else RepoSession(session, self._binding)
