@@ -1,0 +1,158 @@
+"""What the parts of the SQL catalog share: transactions, look-ups, and rows turned into models."""
+
+import secrets
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+from typing import cast
+
+import msgspec
+from sqlalchemy import RowMapping, Select, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from arraylake_core.catalog.engine import insert_missing
+from arraylake_core.catalog.home import Home
+from arraylake_core.catalog.sealing import SealedAuth, Vault
+from arraylake_core.catalog.tables import buckets, encryption_keys, orgs, repos
+from arraylake_core.errors import BucketConfigNotFoundError, OrgNotFoundError
+from arraylake_core.models import AuthConfig, BucketResponse, OrgModel, RepoModel, RepoStatus, utc_now
+from arraylake_core.names import shown, validate_nickname, validate_org
+
+__all__ = ["Records", "condition", "later", "listed", "new_id", "org_model", "status_document", "suggestion"]
+
+_BUCKET = "bucket__"
+
+
+def new_id() -> str:
+    """Return a new id of 96 random bits."""
+    return secrets.token_hex(12)
+
+
+def later(than: datetime) -> datetime:
+    """Return the time now, or the next microsecond after another where the clock has not moved on since."""
+    return max(utc_now(), than + timedelta(microseconds=1))
+
+
+def suggestion(name: str, existing: Iterable[str]) -> str:
+    """Return ``: did you mean 'x'?`` where a name that exists is close."""
+    close = get_close_matches(name, list(existing), n=1)
+    return f": did you mean {close[0]!r}?" if close else ""
+
+
+def listed(names: Iterable[str], empty: str) -> str:
+    """Return up to five names in quotes, for a message."""
+    found = list(names)
+    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+    return ", ".join(map(repr, found[:5])) + more if found else empty
+
+
+def condition(row: RowMapping) -> str:
+    """Return what a message says of a repo that nobody sees: nothing for the others."""
+    if row["deleted_at"] is not None:
+        return " (deleted, but it can be restored)"
+    return " (its creation has not finished)" if row["state"] == "pending" else ""
+
+
+def org_model(row: RowMapping) -> OrgModel:
+    """Make the model of an organization from its row."""
+    return _model(OrgModel, dict(row))
+
+
+class Records:
+    """A catalog's database and vault, and how its rows become models.
+
+    Parameters
+    ----------
+    home
+        Where the catalog is.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._vault = Vault(home.keys)
+
+    @property
+    def uri(self) -> str:
+        """Where the catalog is."""
+        return self._home.uri
+
+    @asynccontextmanager
+    async def _read(self) -> AsyncIterator[AsyncConnection]:
+        await self._ready()
+        async with self._home.database.read() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _write(self) -> AsyncIterator[AsyncConnection]:
+        await self._ready()
+        async with self._home.database.write() as connection:
+            yield connection
+
+    async def _ready(self) -> None:
+        raise NotImplementedError
+
+    async def _org_id(self, connection: AsyncConnection, org: str) -> str:
+        found = await connection.scalar(select(orgs.c.id).where(orgs.c.name == validate_org(org)))
+        if found is None:
+            raise await self._org_missing(connection, org)
+        return str(found)
+
+    async def _org_missing(self, connection: AsyncConnection, org: str) -> OrgNotFoundError:
+        names = (await connection.scalars(select(orgs.c.name).order_by(orgs.c.name).limit(1000))).all()
+        return OrgNotFoundError(
+            f"there is no organization {shown(org)}{suggestion(org, names)}; this catalog has {listed(names, 'none')}: "
+            "check the name, or make it with `arraylake-core org create`"
+        )
+
+    async def _bucket_row(self, connection: AsyncConnection, org_id: str, org: str, nickname: str) -> RowMapping:
+        query = select(buckets).where(buckets.c.org_id == org_id, buckets.c.nickname == validate_nickname(nickname))
+        row = (await connection.execute(query)).mappings().one_or_none()
+        if row is None:
+            names = (
+                await connection.scalars(
+                    select(buckets.c.nickname).where(buckets.c.org_id == org_id).order_by(buckets.c.nickname)
+                )
+            ).all()
+            raise BucketConfigNotFoundError(
+                f"the organization {org!r} has no bucket config {shown(nickname)}{suggestion(nickname, names)}; "
+                f"it has {listed(names, 'none')}"
+            )
+        return row
+
+    def _bucket(self, row: RowMapping) -> BucketResponse:
+        return self._bucket_model(dict(row))
+
+    def _bucket_model(self, row: dict[str, object]) -> BucketResponse:
+        sealed = cast("SealedAuth", {name: row[name] for name in ("auth_config", "secrets", "key_id")})
+        auth = self._vault.open(str(row["org_id"]), str(row["id"]), str(row["nickname"]), sealed)
+        return _model(BucketResponse, {**row, "auth_config": auth})
+
+    async def _sealed(self, connection: AsyncConnection, org_id: str, bucket_id: str, auth: AuthConfig) -> SealedAuth:
+        """Seal an auth_config, and note its key: the catalog knows every key that it needs."""
+        sealed = self._vault.seal(org_id, bucket_id, auth)
+        if sealed["key_id"] is not None:
+            await insert_missing(connection, encryption_keys, [{"id": sealed["key_id"], "created": utc_now()}])
+        return sealed
+
+    def _repo_query(self) -> Select[tuple[object, ...]]:
+        """Select repos with the name of their organization and all of their bucket config."""
+        columns = [*repos.c, orgs.c.name.label("org"), *(column.label(_BUCKET + column.name) for column in buckets.c)]
+        return select(*columns).select_from(
+            repos.join(orgs, repos.c.org_id == orgs.c.id).join(buckets, repos.c.bucket_id == buckets.c.id)
+        )
+
+    def _repo(self, row: RowMapping) -> RepoModel:
+        bucket = {name.removeprefix(_BUCKET): value for name, value in row.items() if name.startswith(_BUCKET)}
+        status = msgspec.convert(row["status"], RepoStatus)
+        return _model(RepoModel, {**row, "status": status, "bucket": self._bucket_model(bucket)})
+
+
+def _model[S: msgspec.Struct](struct: type[S], row: Mapping[str, object]) -> S:
+    """Fill a Struct from the columns that are named as its fields are; they hold what the catalog itself has checked."""
+    return struct(**{name: row[name] for name in struct.__struct_fields__ if name in row})
+
+
+def status_document(status: RepoStatus) -> dict[str, object]:
+    """Return a repo's status as the JSON document that its column holds."""
+    return cast("dict[str, object]", msgspec.to_builtins(status))

@@ -1,0 +1,268 @@
+"""Repos in the SQL catalog: looking them up, and changing what their records say."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from math import ceil
+from typing import cast
+
+from sqlalchemy import RowMapping, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from arraylake_core.catalog.base import OpenRepo, UnfinishedRepo
+from arraylake_core.catalog.engine import ConstraintError
+from arraylake_core.catalog.records import Records, later, status_document, suggestion
+from arraylake_core.catalog.tables import buckets, metadata_index, orgs, repos
+from arraylake_core.errors import AlreadyExistsError, InvalidOptionError, RepoNotFoundError
+from arraylake_core.models import (
+    Page,
+    RepoMetadata,
+    RepoModel,
+    RepoStatus,
+    Scalar,
+    validate_description,
+    validate_metadata,
+)
+from arraylake_core.names import shown, validate_nickname, validate_org, validate_repo
+
+__all__ = ["RepoRecords", "check_containers", "index_metadata"]
+
+MAX_PAGE = 100
+MAX_CONTAINERS = 100
+MAX_URL = 2048
+
+
+class RepoRecords(Records):
+    """The records of repos."""
+
+    async def list_repos(
+        self,
+        org: str,
+        *,
+        filter_metadata: RepoMetadata | None = None,
+        bucket: str | None = None,
+        page: int = 1,
+        size: int = 50,
+    ) -> Page[RepoModel]:
+        """Return a page of the live repos of an organization, by name."""
+        if not _whole(page, "page") >= 1:
+            raise InvalidOptionError(f"page must be 1 or more, not {page}")
+        if not 1 <= _whole(size, "size") <= MAX_PAGE:
+            raise InvalidOptionError(f"size must be from 1 to {MAX_PAGE}, not {size}")
+        digests = _digests(validate_metadata(filter_metadata))
+        async with self._read() as connection:
+            org_id = await self._org_id(connection, org)
+            wanted = [repos.c.org_id == org_id, repos.c.deleted_at.is_(None), repos.c.state == "active"]
+            if bucket is not None:
+                wanted.append(repos.c.bucket_id == (await self._bucket_row(connection, org_id, org, bucket))["id"])
+            if digests:
+                pairs = (
+                    select(metadata_index.c.repo_id)
+                    .where(metadata_index.c.digest.in_(digests))
+                    .group_by(metadata_index.c.repo_id)
+                )
+                wanted.append(repos.c.id.in_(pairs.having(func.count() == len(digests))))
+            total = await connection.scalar(select(func.count()).select_from(repos).where(*wanted)) or 0
+            pages = ceil(total / size)
+            query = self._repo_query().where(*wanted).order_by(repos.c.name).limit(size).offset((page - 1) * size)
+            # A page beyond the end may be beyond what the database can count to as well.
+            rows = (await connection.execute(query)).mappings().all() if page <= pages else []
+        return Page(items=[self._repo(row) for row in rows], total=total, page=page, size=size, pages=pages)
+
+    async def get_repo(self, org: str, repo: str) -> RepoModel:
+        """Return the record of a live repo."""
+        async with self._read() as connection:
+            return self._repo(await self._live(connection, org, repo))
+
+    async def open_repo(self, org: str, repo: str) -> OpenRepo:
+        """Return all that opening a live repo needs, in one statement or two."""
+        async with self._read() as connection:
+            row = await self._live(connection, org, repo)
+            nicknames = set(cast("dict[str, str]", row["virtual_chunk_containers"]).values())
+            virtual: Sequence[RowMapping] = ()
+            if nicknames:
+                query = select(buckets).where(buckets.c.org_id == row["org_id"], buckets.c.nickname.in_(sorted(nicknames)))
+                virtual = (await connection.execute(query)).mappings().all()
+        return OpenRepo(repo=self._repo(row), virtual_buckets={found["nickname"]: self._bucket(found) for found in virtual})
+
+    async def unfinished_repos(self, org: str | None = None) -> list[UnfinishedRepo]:
+        """Return the pending and the deleted repos, of one organization or of all, oldest first."""
+        query = self._repo_query().where((repos.c.state == "pending") | repos.c.deleted_at.is_not(None))
+        async with self._read() as connection:
+            if org is not None:
+                query = query.where(repos.c.org_id == await self._org_id(connection, org))
+            rows = (await connection.execute(query.order_by(repos.c.created, repos.c.id))).mappings().all()
+        return [
+            UnfinishedRepo(
+                repo=self._repo(row),
+                state="pending" if row["deleted_at"] is None else "deleted",
+                since=row["deleted_at"] or row["created"],
+                generated=row["generated"],
+            )
+            for row in rows
+        ]
+
+    async def modify_repo(
+        self,
+        org: str,
+        repo: str,
+        *,
+        description: str | None = None,
+        add_metadata: RepoMetadata | None = None,
+        remove_metadata: Sequence[str] | None = None,
+        update_metadata: RepoMetadata | None = None,
+        virtual_chunk_containers: Mapping[str, str | None] | None = None,
+        status: RepoStatus | None = None,
+    ) -> RepoModel:
+        """Change the record of a repo, each None leaving its part alone."""
+        values: dict[str, object] = {}
+        if description is not None:
+            values["description"] = validate_description(description)
+        if status is not None:
+            values["status"] = status_document(status)
+        async with self._write() as connection:
+            row = await self._live(connection, org, repo)
+            before = cast("dict[str, Scalar | list[Scalar]]", row["metadata"])
+            after = _changed_metadata(before, add_metadata, remove_metadata, update_metadata)
+            if after != before or list(map(type, after.values())) != list(map(type, before.values())):
+                values["metadata"] = after
+                await index_metadata(connection, row["id"], after)
+            if virtual_chunk_containers is not None:
+                merged = {**row["virtual_chunk_containers"], **virtual_chunk_containers}
+                values["virtual_chunk_containers"] = check_containers(
+                    {url: name for url, name in merged.items() if name is not None}
+                )
+            return await self._updated(connection, row, values)
+
+    async def rename_repo(self, org: str, repo: str, new_name: str) -> RepoModel:
+        """Give a repo another name in its organization."""
+        validate_repo(new_name, new=True)
+        try:
+            async with self._write() as connection:
+                row = await self._live(connection, org, repo)
+                return await self._updated(connection, row, {"name": new_name})
+        except ConstraintError:
+            raise await self._taken(org, new_name) from None
+
+    async def _updated(self, connection: AsyncConnection, row: RowMapping, values: dict[str, object]) -> RepoModel:
+        await connection.execute(update(repos).where(repos.c.id == row["id"]).values(values | {"updated": later(row["updated"])}))
+        return await self._by_id(connection, row["id"])
+
+    async def _by_id(self, connection: AsyncConnection, repo_id: str) -> RepoModel:
+        return self._repo((await connection.execute(self._repo_query().where(repos.c.id == repo_id))).mappings().one())
+
+    async def _live(self, connection: AsyncConnection, org: str, repo: str) -> RowMapping:
+        validate_org(org)
+        validate_repo(repo)
+        named = self._repo_query().where(orgs.c.name == org, repos.c.name == repo)
+        row = (
+            (await connection.execute(named.where(repos.c.deleted_at.is_(None), repos.c.state == "active")))
+            .mappings()
+            .one_or_none()
+        )
+        if row is None:
+            raise await self._repo_missing(connection, org, repo)
+        return row
+
+    async def _repo_missing(self, connection: AsyncConnection, org: str, repo: str) -> RepoNotFoundError:
+        org_id = await self._org_id(connection, org)
+        query = select(repos.c.name, repos.c.state, repos.c.deleted_at).where(repos.c.org_id == org_id)
+        same = (
+            (await connection.execute(query.where(repos.c.name == repo).order_by(repos.c.deleted_at.is_(None).desc())))
+            .mappings()
+            .all()
+        )
+        full_name = shown(f"{org}/{repo}")
+        if same and same[0]["deleted_at"] is None:
+            return RepoNotFoundError(
+                f"there is no repo {full_name} yet: its creation has not finished; where it was interrupted, "
+                f"run `arraylake-core repo repair {org}`"
+            )
+        if same:
+            return RepoNotFoundError(
+                f"the repo {full_name} was deleted on {same[0]['deleted_at']:%Y-%m-%d}, and can be restored: "
+                f"`arraylake-core repo restore {org}/{repo}`"
+            )
+        live = query.where(repos.c.deleted_at.is_(None), repos.c.state == "active").order_by(repos.c.name).limit(1000)
+        names = [f"{org}/{row['name']}" for row in (await connection.execute(live)).mappings()]
+        hint = suggestion(f"{org}/{repo}", names) or f": list those that exist with `arraylake-core repo list {org}`"
+        return RepoNotFoundError(f"there is no repo {full_name}{hint}")
+
+    async def _taken(self, org: str, repo: str) -> AlreadyExistsError:
+        """Say who has a repo's name; called when the database has refused it."""
+        async with self._read() as connection:
+            query = select(repos.c.state).where(
+                repos.c.org_id == await self._org_id(connection, org), repos.c.name == repo, repos.c.deleted_at.is_(None)
+            )
+            return name_taken(org, repo, await connection.scalar(query))
+
+
+def name_taken(org: str, repo: str, state: str | None) -> AlreadyExistsError:
+    """Return the error for a name that a repo in this state has."""
+    if state == "pending":
+        return AlreadyExistsError(
+            f"the repo {org}/{repo} is being created, or its creation was interrupted: wait for it, "
+            f"or run `arraylake-core repo repair {org}`"
+        )
+    return AlreadyExistsError(f"there is a repo {org}/{repo} already: open it, or choose another name")
+
+
+async def index_metadata(connection: AsyncConnection, repo_id: str, metadata: Mapping[str, Scalar | Sequence[Scalar]]) -> None:
+    """Make a repo findable by these pairs, and by no others."""
+    await connection.execute(delete(metadata_index).where(metadata_index.c.repo_id == repo_id))
+    rows = [{"digest": digest, "repo_id": repo_id} for digest in _digests(metadata)]
+    if rows:
+        await connection.execute(insert(metadata_index), rows)
+
+
+def check_containers(containers: Mapping[str, str]) -> dict[str, str]:
+    """Check virtual chunk containers: URL prefixes and nicknames."""
+    if len(containers) > MAX_CONTAINERS:
+        raise InvalidOptionError(
+            f"a repo may have {MAX_CONTAINERS} virtual chunk containers, not {len(containers)}: use shorter URL prefixes"
+        )
+    for url, nickname in containers.items():
+        if not isinstance(url, str) or "://" not in url or len(url) > MAX_URL or not url.isascii():
+            raise InvalidOptionError(f"{shown(url)} is no URL prefix of virtual chunks: write platform://bucket/prefix")
+        validate_nickname(nickname)
+    return dict(containers)
+
+
+def _digests(metadata: Mapping[str, Scalar | Sequence[Scalar]]) -> list[str]:
+    """Return a digest of each pair, by which equal JSON values are equal, however long: 1 and 1.0 are, 1 and true are not."""
+    pairs = (json.dumps([key, _plain(value)], separators=(",", ":")) for key, value in metadata.items())
+    return [hashlib.sha256(pair.encode()).hexdigest() for pair in pairs]
+
+
+def _plain(value: Scalar | Sequence[Scalar]) -> Scalar | list[Scalar]:
+    if isinstance(value, list | tuple):
+        return [cast("Scalar", _plain(item)) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else cast("Scalar", value)
+
+
+def _changed_metadata(
+    before: Mapping[str, Scalar | list[Scalar]],
+    add: RepoMetadata | None,
+    remove: Sequence[str] | None,
+    change: RepoMetadata | None,
+) -> dict[str, Scalar | list[Scalar]]:
+    if isinstance(remove, str):
+        raise InvalidOptionError("remove_metadata is a list of keys, not one text: write [key]")
+    added, removed, changed = validate_metadata(add), set(remove or ()), validate_metadata(change)
+    for one, other, names in (
+        (set(added), removed, "add and remove"),
+        (set(added), set(changed), "add and update"),
+        (removed, set(changed), "remove and update"),
+    ):
+        if one & other:
+            raise InvalidOptionError(f"can't {names} the metadata {shown(min(one & other))} in one call: ask for one of the two")
+    for key in added:
+        if key in before:
+            raise InvalidOptionError(f"the repo has metadata {shown(key)} already: use update_metadata to change it")
+    return validate_metadata({key: value for key, value in before.items() if key not in removed} | added | changed)
+
+
+def _whole(value: int, name: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidOptionError(f"{name} must be a whole number, not a {type(value).__name__}")
+    return value
