@@ -301,30 +301,31 @@ class IcechunkRepo(icechunk.Repository):
         StorageError
             The store failed: nothing was committed.
         """
-        session = self._writable_checkout()
+        session, branch = self._writable_checkout()
         if not session.has_uncommitted_changes:
             return None
         with self._translated():
             commit = session.commit(message, metadata, rebase_with=icechunk.ConflictDetector())
-            self._session = self.writable_session(cast("str", session.branch))
+            self._session = self.writable_session(branch)
         return commit
 
     async def commit_async(self, message: str, *, metadata: dict[str, object] | None = None) -> str | None:
         """Do what ``commit`` does, for async callers."""
-        session = self._writable_checkout()
+        session, branch = self._writable_checkout()
         if not session.has_uncommitted_changes:
             return None
         with self._translated():
             commit = await session.commit_async(message, metadata, rebase_with=icechunk.ConflictDetector())
-            self._session = await self.writable_session_async(cast("str", session.branch))
+            self._session = await self.writable_session_async(branch)
         return commit
 
-    def _writable_checkout(self) -> RepoSession:
+    def _writable_checkout(self) -> tuple[RepoSession, str]:
+        """Return the checkout and its branch, which Icechunk's session forgets once it is committed."""
         self.binding.require_writable()
         session = self.session
-        if session.read_only:
+        if session.read_only or session.branch is None:
             raise ReadOnlyError(f"the checkout of {self.name} is read-only: check out a branch, as in repo.checkout('main')")
-        return session
+        return session, session.branch
 
     # Icechunk's own methods, with sessions that know the lock, the author and the right to write
 
