@@ -201,10 +201,11 @@ class RepoList(list[RepoModel]):
 
     def __rich__(self) -> "Table":
         from rich.table import Table
+        from rich.text import Text
 
         table = Table("repo", "kind", "bucket", "updated", "description")
         for repo in self:
-            table.add_row(*_repo_row(repo))
+            table.add_row(*map(Text, _repo_row(repo)))
         return table
 
     def _repr_html_(self) -> str:
@@ -216,10 +217,11 @@ class BucketConfigList(list[BucketResponse]):
 
     def __rich__(self) -> "Table":
         from rich.table import Table
+        from rich.text import Text
 
         table = Table("nickname", "uri", "auth", "default")
         for bucket in self:
-            table.add_row(*_bucket_row(bucket))
+            table.add_row(*map(Text, _bucket_row(bucket)))
         return table
 
     def _repr_html_(self) -> str:
@@ -288,11 +290,13 @@ class CommitLog(list[CommitInfo]):
 
     def __rich__(self) -> "Table":
         from rich.table import Table
+        from rich.text import Text
 
         table = Table("commit", "time", "author", "message")
         for commit in self:
             author = str(commit.author) if commit.author else ""
-            table.add_row(commit.id, f"{commit.time:%Y-%m-%d %H:%M:%S}", author, commit.message)
+            cells = (commit.id, f"{commit.time:%Y-%m-%d %H:%M:%S}", author, commit.message)
+            table.add_row(*map(Text, cells))
         return table
 
 
