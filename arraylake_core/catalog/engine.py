@@ -196,6 +196,6 @@ def _os_problem(path: Path, error: OSError) -> ArraylakeError:
         return StorageError(f"there is no space left for {where}: free some, and try again")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return CatalogError(
-            f"{where} can't be written: make it and its directory writable for this user, or set ARRAYLAKE_DATA__DIR"
+            f"{where} can't be read or written: make it and its directory readable and writable for this user, or set ARRAYLAKE_DATA__DIR"
         )
     return CatalogError(f"the catalog's files at {where} can't be used: {error.strerror or type(error).__name__}")

@@ -44,17 +44,13 @@ class Key:
         return cls(secrets.token_bytes(KEY_BYTES))
 
     @classmethod
-    def parse(cls, text: str, source: str) -> "Key":
-        """Read a key written in base64; the message of the error names the source, and never the text."""
+    def parse(cls, text: str) -> "Key | None":
+        """Read a key written in base64; None where it is none, so that the caller's error is raised where the text is not at hand."""
         try:
             value = b64decode(text, validate=True)
         except ValueError:
-            value = b""
-        if len(value) != KEY_BYTES:
-            raise CatalogError(
-                f"{source} holds something that is no key: a key is {KEY_BYTES} bytes in base64 (`openssl rand -base64 32`)"
-            )
-        return cls(value)
+            return None
+        return cls(value) if len(value) == KEY_BYTES else None
 
     def text(self) -> str:
         """Return the key in base64, for the key file."""
@@ -168,21 +164,26 @@ class FileKeys:
 
     def load(self) -> Keyring:
         """Read the setting, or else the file, which may be missing but not open to others."""
+        keys, source = self._read()
+        if None in keys:
+            raise CatalogError(
+                f"{source} holds something that is no key: a key is {KEY_BYTES} bytes in base64 (`openssl rand -base64 {KEY_BYTES}`)"
+            )
+        return Keyring(tuple(key for key in keys if key is not None), source)
+
+    def _read(self) -> tuple[list[Key | None], str]:
         setting = config.get_str("catalog.key")
         if setting is not None:
-            return _keyring(setting.split(","), f"the setting catalog.key ({VARIABLE})")
+            return _parse_all(setting.split(",")), f"the setting catalog.key ({VARIABLE})"
         source = f"the key file {self._path}"
         try:
             mode = self._path.stat().st_mode
-            text = self._path.read_text("ascii")
         except FileNotFoundError:
-            return Keyring((), f"{source}, which does not exist")
-        except UnicodeDecodeError:
-            raise CatalogError(f"{source} is no text: put the catalog's keys back there, one in base64 a line") from None
+            return [], f"{source}, which does not exist"
         # Windows has no such bits: there the file is as private as the user's directory is.
         if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
             raise CatalogError(f"{source} can be read by others, so its keys may be known: run `chmod 600 {self._path}`")
-        return _keyring(text.splitlines(), source)
+        return _parse_all(self._path.read_text("ascii", errors="replace").splitlines()), source
 
     def create(self) -> Keyring:
         """Read the keys, or make the file with a first one; a file that is there is never replaced."""
@@ -197,8 +198,8 @@ class FileKeys:
         return self.load()
 
 
-def _keyring(texts: Iterable[str], source: str) -> Keyring:
-    return Keyring(tuple(Key.parse(text.strip(), source) for text in texts if text.strip()), source)
+def _parse_all(texts: Iterable[str]) -> list[Key | None]:
+    return [Key.parse(text.strip()) for text in texts if text.strip()]
 
 
 def _lines(keys: Iterable[Key]) -> bytes:

@@ -1,6 +1,7 @@
 """What the parts of the SQL catalog share: transactions, look-ups, and rows turned into models."""
 
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -59,7 +60,7 @@ def org_model(row: RowMapping) -> OrgModel:
     return _model(OrgModel, dict(row))
 
 
-class Records:
+class Records(ABC):
     """A catalog's database and vault, and how its rows become models.
 
     Parameters
@@ -89,8 +90,9 @@ class Records:
         async with self._home.database.write() as connection:
             yield connection
 
+    @abstractmethod
     async def _ready(self) -> None:
-        raise NotImplementedError
+        """Make sure that the catalog can be used."""
 
     async def _org_id(self, connection: AsyncConnection, org: str) -> str:
         found = await connection.scalar(select(orgs.c.id).where(orgs.c.name == validate_org(org)))

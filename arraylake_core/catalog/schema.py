@@ -80,14 +80,17 @@ async def _is_current(home: Home) -> bool:
             revision = await connection.scalar(select(version.c.version_num))
             if revision != HEAD:
                 return False
-            needed = (await connection.scalars(select(encryption_keys.c.id))).all()
+            await _check_keys(connection, home)
     except SchemaError:
         return False
-    with translated(home.database.path):
-        keyring = home.keys.load()
+    return True
+
+
+async def _check_keys(connection: AsyncConnection, home: Home) -> None:
+    needed = (await connection.scalars(select(encryption_keys.c.id))).all()
+    keyring = home.keys.load()
     for key_id in needed:
         keyring.require(key_id, f"the catalog {home.database.path}")
-    return True
 
 
 async def _make(home: Home, fill: Fill) -> None:
@@ -117,9 +120,10 @@ async def _migrate(connection: AsyncConnection, home: Home, fill: Fill) -> None:
         raise CatalogError(
             f"{path} is a SQLite database of something else: name another file as the catalog; nothing was changed"
         )
+    if tables:
+        await _check_keys(connection, home)
     await connection.run_sync(_upgrade_tables, path)
     if not tables:
-        home.keys.create()
         await fill(connection)
 
 

@@ -4,7 +4,7 @@ from typing import TypedDict, cast
 
 import msgspec
 
-from arraylake_core.catalog.keys import Keyring, KeySource
+from arraylake_core.catalog.keys import Key, Keyring, KeySource
 from arraylake_core.errors import CatalogError, InvalidOptionError
 from arraylake_core.models import AuthConfig
 from arraylake_core.secret import Secret
@@ -37,19 +37,16 @@ class Vault:
 
     def seal(self, org_id: str, bucket_id: str, auth: AuthConfig) -> SealedAuth:
         """Return the columns for an auth_config, sealed with the key that is active now."""
-        hidden = {name: value.reveal() for name, value in auth.items() if isinstance(value, Secret)}
+        hidden = {name for name, value in auth.items() if isinstance(value, Secret)}
         plain: dict[str, object] = {name: value for name, value in auth.items() if name not in hidden}
         if not hidden:
             return {"auth_config": plain, "secrets": None, "key_id": None}
-        try:
-            text = msgspec.json.encode(hidden)
-        except UnicodeEncodeError:
-            raise InvalidOptionError(
-                "a secret of auth_config is no valid Unicode text: copy it anew from where it was issued"
-            ) from None
         self._keyring = self.source.load()
         key = self._keyring.active
-        return {"auth_config": plain, "secrets": key.seal(text, _associated(org_id, bucket_id)), "key_id": key.id}
+        sealed = _seal(key, auth, _associated(org_id, bucket_id))
+        if sealed is None:
+            raise InvalidOptionError("a secret of auth_config is no valid Unicode text: copy it anew from where it was issued")
+        return {"auth_config": plain, "secrets": sealed, "key_id": key.id}
 
     def open(self, org_id: str, bucket_id: str, nickname: str, sealed: SealedAuth) -> AuthConfig:
         """Return the auth_config of a row, its secret fields as Secrets."""
@@ -67,6 +64,15 @@ class Vault:
                 f"the secrets of bucket config {nickname!r} are damaged or were moved from another one: set its auth_config again"
             ) from None
         return auth | {name: Secret(value) for name, value in msgspec.json.decode(text, type=dict[str, str]).items()}
+
+
+def _seal(key: Key, auth: AuthConfig, associated: bytes) -> bytes | None:
+    """Seal the secrets; None where one is no text, so that the error is raised where no secret is at hand."""
+    try:
+        plain = msgspec.json.encode({name: value.reveal() for name, value in auth.items() if isinstance(value, Secret)})
+    except UnicodeEncodeError:
+        return None
+    return key.seal(plain, associated)
 
 
 def _associated(org_id: str, bucket_id: str) -> bytes:

@@ -32,9 +32,11 @@ def sqlite_catalog(path: Path) -> "Catalog":
     path
         The file; its keys and the default bucket lie beside it.
     """
-    absolute = path.absolute()
-
-    return cast("Catalog", _FileCatalog(absolute))
+    if path.suffix == ".key":
+        raise InvalidOptionError(
+            f"{path.name} would be the catalog's own key file: name the catalog differently, such as catalog.db"
+        )
+    return cast("Catalog", _FileCatalog(path.absolute()))
 
 
 def memory_catalog(name: str) -> "Catalog":

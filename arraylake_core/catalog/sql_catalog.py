@@ -1,5 +1,7 @@
 """The SQL catalog: every part of the protocol, on one database."""
 
+from typing import override
+
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -85,6 +87,7 @@ class SqlCatalog(OrgRecords, LifecycleRecords):
             await connection.execute(update(buckets).where(buckets.c.id == row["id"]).values(**sealed))
             return True
 
+    @override
     async def _ready(self) -> None:
         if not self._is_ready:
             await make_ready(self._home, self._fill)
@@ -92,8 +95,7 @@ class SqlCatalog(OrgRecords, LifecycleRecords):
 
     async def _fill(self, connection: AsyncConnection) -> None:
         """Write what a new embedded catalog starts with."""
-        with translated(self._home.database.path):
-            active = self._home.keys.create().active
+        active = self._home.keys.create().active
         await insert_missing(connection, encryption_keys, [{"id": active.id, "created": utc_now()}])
         org = OrgModel(id=new_id(), name=FIRST_ORG)
         await self._insert_org(connection, org)
