@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from html import escape
+from math import isfinite
 from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
@@ -366,6 +367,8 @@ def validate_description(description: str | None) -> str | None:
     if description is not None and (not isinstance(description, str) or len(description) > MAX_DESCRIPTION):
         size = f"{len(description)} characters" if isinstance(description, str) else f"a {type(description).__name__}"
         raise InvalidOptionError(f"a description is text of at most {MAX_DESCRIPTION} characters; this is {size}")
+    if description is not None and not _is_unicode(description):
+        raise InvalidOptionError("a description is valid Unicode text; this one has half of a surrogate pair in it")
     return description
 
 
@@ -389,6 +392,10 @@ def validate_metadata(metadata: RepoMetadata | None) -> dict[str, Scalar | list[
             raise InvalidOptionError(
                 f"repo metadata {key!r} must be a string, number, boolean, null, or a list of those, not a {type(value).__name__}"
             )
+        if not all(map(_is_json, (key, *items))):
+            raise InvalidOptionError(
+                f"repo metadata {key!a} has no form in JSON: NaN, infinity and broken Unicode have none"
+            )
         checked[key] = items if several else items[0]
     size = len(msgspec.json.encode(checked))
     if size > MAX_METADATA_BYTES:
@@ -396,6 +403,14 @@ def validate_metadata(metadata: RepoMetadata | None) -> dict[str, Scalar | list[
             f"repo metadata may have {MAX_METADATA_BYTES} bytes as JSON, this has {size}: keep large documents in the repo itself"
         )
     return checked
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _is_json(value: Scalar) -> bool:
+    return _is_unicode(value) if isinstance(value, str) else not isinstance(value, float) or isfinite(value)
 
 
 def decode_struct[S: msgspec.Struct](struct: type[S], values: Mapping[str, object], what: str) -> S:
