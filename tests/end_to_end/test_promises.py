@@ -1,0 +1,67 @@
+"""Every promise that this release makes has tests that carry its number, and docs/security.md lists exactly those.
+
+``python tests/end_to_end/test_promises.py`` writes the list anew.
+"""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "security.md"
+PLACES = ("arraylake_core", "plugins", "tests")
+PROMISES = {
+    9: "Storage secrets are encrypted at rest, each bound to its row: a ciphertext that is moved or changed fails. Keys rotate. No key, no start.",
+    10: "No secret shows in a repr, text, log, traceback, JSON or the command line's output.",
+    11: "Pickles of clients, repos, sessions and stores carry no long-lived secret; a new process gets credentials of its own.",
+    13: "Prefixes and paths are checked once, and confined to their bucket config.",
+    14: "No two live repos overlap in storage, whatever the order of requests and the spelling of the endpoint; the database itself sees to it.",
+    18: "A bucket is called safe for concurrent commits only where conditional writes are seen to work.",
+    22: "A crash at any point of creating or deleting a repo leaves nothing, or a record that `repair_repos` mends.",
+    25: "A plugin that fails, or gives back what it should not, takes nothing else down.",
+    26: "A process asks for credentials once per lifetime of a set; a failed refresh keeps a set that is valid, and never falls to what lies around.",
+    27: "Threads, several event loops, fork, spawn and a notebook's running loop all work, and nothing is left unclosed.",
+}
+_TEST = re.compile(r"^ *(?:async )?def (test((?:_p\d+)+)_\w+)", re.MULTILINE)
+_MARKS = ("<!-- tests -->\n", "<!-- end -->\n")
+
+
+def proofs() -> dict[int, dict[str, list[str]]]:
+    """Return, for each promise, each file and the tests in it that carry its number."""
+    found: dict[int, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for path in sorted(path for place in PLACES for path in (ROOT / place).rglob("*.py")):
+        for name, numbers in _TEST.findall(path.read_text()):
+            for number in re.findall(r"\d+", numbers):
+                found[int(number)][str(path.relative_to(ROOT))].append(name)
+    return found
+
+
+def listing() -> str:
+    """Return the list of promises and their tests, as Markdown."""
+    found = proofs()
+    lines: list[str] = []
+    for number, promise in PROMISES.items():
+        lines += [f"### P{number}", "", promise, ""]
+        for path, names in found[number].items():
+            lines += [f"- [{path}](../{path}): " + ", ".join(f"`{name}`" for name in names)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def test_every_promise_has_a_test() -> None:
+    found = proofs()
+    assert [f"P{number}" for number in PROMISES if not found[number]] == []
+
+
+def test_the_page_lists_the_tests_that_exist() -> None:
+    listed = PAGE.read_text().split(_MARKS[0])[1].split(_MARKS[1])[0]
+    assert listed == listing(), "run `python tests/end_to_end/test_promises.py`, which writes docs/security.md anew"
+
+
+def _rewrite() -> None:
+    before, rest = PAGE.read_text().split(_MARKS[0])
+    PAGE.write_text(before + _MARKS[0] + listing() + _MARKS[1] + rest.split(_MARKS[1])[1])
+
+
+if __name__ == "__main__":
+    _rewrite()
