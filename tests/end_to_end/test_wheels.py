@@ -1,0 +1,124 @@
+"""Nothing works only because the workspace is editable: all wheels are built, and used in an empty environment of their own."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECTS = [ROOT, *sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml"))]
+
+FIVE_LINES = """
+import numpy as np
+from arraylake_core import Client
+
+repo = Client().create_repo("me/weather")
+repo.root_group.create_array("temperature", data=np.array([281.4, 282.0, 279.9]))
+repo.commit("Three days")
+print(Client().get_repo("me/weather").root_group["temperature"][:])
+"""
+TO_XARRAY = "from arraylake_core import Client; Client().get_repo('me/weather').to_xarray()"
+
+
+def uv(*arguments: str | Path) -> str:
+    """Run uv, which lies beside this Python or on the path."""
+    beside = Path(sys.executable).with_name("uv")
+    program = beside if beside.exists() else shutil.which("uv")
+    assert program is not None, "the program `uv` is missing"
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the wheel of every distribution of the workspace, built from its source distribution."""
+    directory = tmp_path_factory.mktemp("wheels")
+    uv("build", "--all-packages", "--quiet", "--directory", ROOT, "--out-dir", directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Make an environment with one requirement in it, ours from the wheels and the others from the registry."""
+    cache = uv("cache", "dir").strip()  # asked for while the home is the user's own, so that nothing is downloaded twice
+
+    def make(requirement: str) -> Path:
+        directory = tmp_path_factory.mktemp("environment")
+        uv("venv", "--quiet", "--cache-dir", cache, "--python", sys.executable, directory)
+        python = directory / "bin" / "python"
+        uv("pip", "install", "--quiet", "--cache-dir", cache, "--python", python, "--find-links", wheels, requirement)
+        return directory / "bin"
+
+    return make
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[..., "subprocess.CompletedProcess[str]"]]:
+    """Run a program in an empty home, with nothing of this workspace or this environment in sight."""
+    variables = {"HOME": str(tmp_path), "PATH": os.defpath, "PYTHONUTF8": "1", "COLUMNS": "120"}
+
+    def run(*command: str | Path) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=variables, check=False)
+
+    return run
+
+
+def test_wheels_are_whole(wheels: Path) -> None:
+    for project in PROJECTS:
+        described = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+        stem = f"{described['name'].replace('-', '_')}-{described['version']}"
+        assert (wheels / f"{stem}.tar.gz").exists()
+        package = next(path.parent for path in project.glob("*/py.typed"))
+        with zipfile.ZipFile(wheels / f"{stem}-py3-none-any.whl") as wheel:
+            names = set(wheel.namelist())
+        ours = {path.relative_to(project).as_posix() for path in package.rglob("*") if path.suffix in {".py", ".mako", ".typed"}}
+        assert ours - names == set()
+        assert {name.partition("/")[0] for name in names} == {package.name, f"{stem}.dist-info"}
+        assert any(name.endswith("/LICENSE") for name in names) or project != ROOT
+        assert any("/migrations/versions/" in name for name in names) or project != ROOT
+
+
+def test_the_five_lines_in_an_empty_environment(
+    environment: Callable[[str], Path], run: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
+) -> None:
+    bin_directory = environment("arraylake-core[s3,icechunk]")
+    done = run(bin_directory / "python", "-W", "error", "-c", FIVE_LINES)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout == "[281.4 282.  279.9]\n"
+    refused = run(bin_directory / "python", "-c", TO_XARRAY)
+    assert refused.stderr.endswith('to_xarray needs xarray: pip install "arraylake-core[xarray]"\n')
+
+    installed = run(
+        bin_directory / "python",
+        "-c",
+        "import arraylake_core, arraylake_s3; print(arraylake_core.__file__, arraylake_s3.__file__)",
+    )
+    assert str(ROOT) not in installed.stdout
+    assert installed.stdout.count(str(bin_directory.parent)) == 2
+
+    listed = run(bin_directory / "arraylake-core", "plugins", "list", "--output", "json")
+    assert listed.returncode == 0, listed.stderr
+    for plugin in ("anonymous", "hmac", "icechunk", "local", "s3"):
+        assert f'"{plugin}"' in listed.stdout
+    assert run(bin_directory / "arraylake-core", "repo", "log", "me/weather").stdout.count("Three days") == 1
+    assert list(tmp_path.rglob("catalog.db"))
+
+
+def test_bare_the_core_says_which_extra_to_install(
+    environment: Callable[[str], Path], run: Callable[..., "subprocess.CompletedProcess[str]"]
+) -> None:
+    bin_directory = environment("arraylake-core")
+    done = run(bin_directory / "python", "-c", "from arraylake_core import Client\nClient().create_repo('me/weather')")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("arraylake_core.errors.PluginNotFoundError")
+    assert 'pip install "arraylake-core[icechunk]"' in done.stderr.splitlines()[-1]
+    assert run(bin_directory / "arraylake-core", "plugins", "list").returncode == 0
+    assert run(bin_directory / "arraylake-core", "repo", "list", "me").returncode == 0
