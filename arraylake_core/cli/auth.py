@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import typer
 
-from arraylake_core.cli.options import option_fields
+from arraylake_core.cli.console import hide
+from arraylake_core.cli.options import OptionField, option_fields
 from arraylake_core.cli.values import pairs, typed
 from arraylake_core.secret import Secret
 
@@ -38,7 +39,7 @@ def auth_config(method: str | None, options: Sequence[str] | None, secrets: Sequ
     fields = {field.name: field for field in option_fields(struct)}
     plain = pairs(options, _OPTION)
     for key in plain:
-        if key in fields and fields[key].secret:
+        if _field(key, fields, _OPTION).secret:
             raise typer.BadParameter(
                 f"{key!r} is a secret, which must not stand on the command line: give {_SECRET} {key} to be asked for it, "
                 f"{_SECRET} {key}=env:VARIABLE, or {_SECRET} {key}=@FILE",
@@ -47,12 +48,20 @@ def auth_config(method: str | None, options: Sequence[str] | None, secrets: Sequ
     hidden: dict[str, object] = {}
     for item in secrets or ():
         key, _, source = item.partition("=")
-        if key in fields and not fields[key].secret:
+        if not _field(key, fields, _SECRET).secret:
             raise typer.BadParameter(f"{key!r} is no secret: give it with {_OPTION}", param_hint=_SECRET)
         if key in hidden:
             raise typer.BadParameter(f"{key!r} is given twice", param_hint=_SECRET)
         hidden[key] = _secret(key, source)
     return {"method": method, **typed(plain, struct), **hidden}
+
+
+def _field(key: str, fields: Mapping[str, OptionField], option: str) -> OptionField:
+    if key not in fields:
+        # What stands in the place of a key may be a secret too, so that it is not repeated.
+        known = ", ".join(fields) or "none at all"
+        raise typer.BadParameter(f"the auth method has no option of that name: known are {known}", param_hint=option)
+    return fields[key]
 
 
 def _secret(key: str, source: str) -> Secret:
@@ -74,10 +83,10 @@ def _secret(key: str, source: str) -> Secret:
         raise typer.BadParameter(
             f"nobody is there to be asked for {key!r}: write {key}=env:VARIABLE or {key}=@FILE", param_hint=_SECRET
         )
-    return Secret(typer.prompt(key, hide_input=True, err=True))
+    return hide(typer.prompt(key, hide_input=True, err=True))
 
 
 def _given(key: str, value: str, otherwise: str) -> Secret:
     if not value:
         raise typer.BadParameter(f"no value for {key!r}: {otherwise}", param_hint=_SECRET)
-    return Secret(value)
+    return hide(value)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arraylake_core.errors import ArraylakeError, ConfirmationError
+from arraylake_core.secret import MASK, Secret
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,6 +31,7 @@ __all__ = [
     "confirm",
     "emit",
     "explain",
+    "hide",
     "moment",
     "note",
     "open_client",
@@ -41,7 +43,9 @@ PROGRAM = "arraylake-core"
 
 # Wide enough that nothing is wrapped or cut where another program reads the output.
 _PIPE_WIDTH = 1_000_000
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Control characters, and those that turn the direction of writing.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_hidden: list[Secret] = []
 
 
 class Output(StrEnum):
@@ -102,7 +106,7 @@ def explain(error: Exception) -> None:
     """
     debug = os.environ.get("ARRAYLAKE_DEBUG", "") not in ("", "0")
     if debug:
-        typer.echo("".join(traceback.format_exception(error)), nl=False, err=True)
+        note("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, ArraylakeError):
         note("error: " + " ".join(str(error).split("\n")))
     else:
@@ -165,6 +169,15 @@ def moment(time: "datetime") -> str:
     return f"{time:%Y-%m-%d %H:%M %Z}"
 
 
+def hide(value: str) -> Secret:
+    """Make a secret of what was just read, and see to it that nothing printed from now on has it in it, tracebacks included."""
+    secret = Secret(value)
+    _hidden.append(secret)
+    return secret
+
+
 def _harmless(text: str) -> str:
-    """Replace what a terminal would obey: descriptions, messages and names of arrays are other people's."""
+    """Replace what a terminal would obey (descriptions, messages and names of arrays are other people's), and hidden secrets."""
+    for secret in _hidden:
+        text = text.replace(secret.reveal(), MASK)
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

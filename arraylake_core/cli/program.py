@@ -1,5 +1,7 @@
 """The program: its groups, the options before them, and what happens to errors."""
 
+import io
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -57,6 +59,9 @@ def program(
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the program, and leave with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(arguments, prog_name=PROGRAM)
     except Exception as error:  # noqa: BLE001 - the last place where an error can be told without its traceback
