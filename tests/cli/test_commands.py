@@ -53,20 +53,17 @@ def keys(struct: type) -> set[str]:
     return {field.encode_name for field in msgspec.structs.fields(struct)}
 
 
-@pytest.fixture
-def full(lake: Run) -> Run:
-    """``lake``, with a spare bucket config, a deleted repo, and a repo that only the bucket knows."""
-    assert lake("bucket", "create", "me", "spare", "shelf://good").code == 0
-    assert lake("repo", "create", "me/gone", "--prefix", "kept/gone").code == 0
-    return lake
-
-
-def prepare(full: Run, command: str) -> None:
-    if command == "repo restore":
-        assert full("repo", "delete", "me/gone", "--imsure", "--imreallysure").code == 0
-    if command == "repo import":
-        gone = full("repo", "delete", "me/gone", "--imsure", "--imreallysure", "--immediate", "--retain-data")
-        assert gone.code == 0, gone.err
+def ready(run: Run, command: str, request: pytest.FixtureRequest) -> Run:
+    """Put into the catalog what the example of a command needs."""
+    if command in {"repo restore", "repo import"}:
+        end = ["--immediate", "--retain-data"] if command == "repo import" else []
+        assert run("repo", "create", "me/gone", "--prefix", "kept/gone").code == 0
+        assert run("repo", "delete", "me/gone", "--imsure", "--imreallysure", *end).code == 0
+    elif command.startswith("repo") and command not in {"repo create", "repo repair"}:
+        request.getfixturevalue("lake")
+    elif command.startswith("bucket"):
+        assert run("bucket", "create", "me", "spare", "shelf://good").code == 0
+    return run
 
 
 def test_there_is_an_example_of_every_command() -> None:
@@ -74,19 +71,17 @@ def test_there_is_an_example_of_every_command() -> None:
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
-def test_a_command_prints_a_table(full: Run, command: str) -> None:
-    prepare(full, command)
-    result = full(*command.split(), *EXAMPLES[command][0])
+def test_a_command_prints_a_table(run: Run, command: str, request: pytest.FixtureRequest) -> None:
+    result = ready(run, command, request)(*command.split(), *EXAMPLES[command][0])
     assert result.code == 0, result.err
     assert bool(result.out.strip()) == (command not in SILENT)
     assert "\x1b" not in result.out
 
 
 @pytest.mark.parametrize("command", sorted(EXAMPLES.keys() - SILENT))
-def test_a_command_prints_one_json_document(full: Run, command: str) -> None:
-    prepare(full, command)
+def test_a_command_prints_one_json_document(run: Run, command: str, request: pytest.FixtureRequest) -> None:
     arguments, shape = EXAMPLES[command]
-    result = full(*command.split(), *arguments, "--output", "json")
+    result = ready(run, command, request)(*command.split(), *arguments, "--output", "json")
     assert result.code == 0, result.err
     assert result.out.count("\n") == 1
     document = result.json
@@ -179,6 +174,13 @@ def test_a_probe_is_a_checklist_and_its_exit_code_the_answer(run: Run) -> None:
     assert lines[-2:] == ["problem: reading was refused: mend auth_config", "note: it stands in the corner"]
     document = run("bucket", "probe", "me", "bad", "--output", "json")
     assert (document.code, document.json["writable"]) == (1, False)
+
+
+def test_the_default_bucket_is_fit_for_repos(run: Run) -> None:
+    report = run("bucket", "probe", "me", "local", "--output", "json")
+    assert report.code == 0
+    assert report.json["writable"]
+    assert report.json["problems"] == []
 
 
 def test_plugins_are_listed_with_their_state(run: Run) -> None:
