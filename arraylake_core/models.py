@@ -393,9 +393,7 @@ def validate_metadata(metadata: RepoMetadata | None) -> dict[str, Scalar | list[
                 f"repo metadata {key!r} must be a string, number, boolean, null, or a list of those, not a {type(value).__name__}"
             )
         if not all(map(_is_json, (key, *items))):
-            raise InvalidOptionError(
-                f"repo metadata {key!a} has no form in JSON: NaN, infinity and broken Unicode have none"
-            )
+            raise InvalidOptionError(f"repo metadata {key!a} has no form in JSON: NaN, infinity and broken Unicode have none")
         checked[key] = items if several else items[0]
     size = len(msgspec.json.encode(checked))
     if size > MAX_METADATA_BYTES:

@@ -137,7 +137,7 @@ class RepoHandle(Protocol):
         """Go to a branch, tag or commit; a branch becomes writable unless told otherwise or the repo is read-only."""
         ...
 
-    def commit(self, message: str) -> str | None:
+    def commit(self, message: str, *, metadata: dict[str, object] | None = None) -> str | None:
         """Commit what changed in the checkout; return the id of the commit, or None where nothing changed."""
         ...
 

@@ -50,6 +50,8 @@ def listed(names: Iterable[str], empty: str) -> str:
 
 def condition(row: RowMapping) -> str:
     """Return what a message says of a repo that nobody sees: nothing for the others."""
+    if row["state"] == "purging":
+        return " (its deletion has not finished: run `arraylake-core repo repair`)"
     if row["deleted_at"] is not None:
         return " (deleted, but it can be restored)"
     return " (its creation has not finished)" if row["state"] == "pending" else ""

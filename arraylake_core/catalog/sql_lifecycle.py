@@ -89,7 +89,9 @@ class LifecycleRecords(RepoRecords):
         try:
             async with self._write() as connection:
                 org_id = await self._org_id(connection, org)
-                deleted = select(repos).where(repos.c.org_id == org_id, repos.c.name == repo, repos.c.deleted_at.is_not(None))
+                deleted = select(repos).where(
+                    repos.c.org_id == org_id, repos.c.name == repo, repos.c.deleted_at.is_not(None), repos.c.state == "active"
+                )
                 row = (await connection.execute(deleted.order_by(repos.c.deleted_at.desc()).limit(1))).mappings().one_or_none()
                 if row is None:
                     raise RepoNotFoundError(f"there is no deleted repo {shown(f'{org}/{repo}')} that could be restored")
@@ -97,6 +99,16 @@ class LifecycleRecords(RepoRecords):
         except ConstraintError:
             taken = await self._taken(org, repo)
             raise AlreadyExistsError(f"{taken}; to restore the deleted one, rename or delete that one first") from None
+
+    async def begin_purge(self, repo_id: str) -> None:
+        """Make a deleted repo one that can't be restored. Doing it again does no harm."""
+        async with self._write() as connection:
+            row = await self._row(connection, repo_id)
+            if row is None or row["state"] == "purging":
+                return
+            if row["deleted_at"] is None:
+                raise InUseError(f"the repo {row['name']!r} is live, so it can't be purged: delete it first")
+            await self._updated(connection, row, {"state": "purging"})
 
     async def purge_repo(self, repo_id: str) -> None:
         """Forget a pending or deleted repo for good. Doing it again does no harm."""

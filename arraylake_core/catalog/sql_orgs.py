@@ -1,5 +1,7 @@
 """Organizations and bucket configs in the SQL catalog."""
 
+from uuid import uuid4
+
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -91,7 +93,7 @@ class OrgRecords(Records):
             raise await self._bucket_taken(org, new.nickname, new) from None
 
     async def _insert_bucket(self, connection: AsyncConnection, org_id: str, new: NewBucket) -> BucketResponse:
-        bucket_id, now = new_id(), utc_now()
+        bucket_id, now = str(uuid4()), utc_now()
         others = await connection.scalar(select(func.count()).select_from(buckets).where(buckets.c.org_id == org_id))
         sealed = await self._sealed(connection, org_id, bucket_id, new.auth_config)
         values = {

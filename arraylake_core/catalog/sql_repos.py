@@ -95,7 +95,7 @@ class RepoRecords(Records):
         return [
             UnfinishedRepo(
                 repo=self._repo(row),
-                state="pending" if row["deleted_at"] is None else "deleted",
+                state="pending" if row["deleted_at"] is None else "purging" if row["state"] == "purging" else "deleted",
                 since=row["deleted_at"] or row["created"],
                 generated=row["generated"],
             )
@@ -166,7 +166,9 @@ class RepoRecords(Records):
 
     async def _repo_missing(self, connection: AsyncConnection, org: str, repo: str) -> RepoNotFoundError:
         org_id = await self._org_id(connection, org)
-        query = select(repos.c.name, repos.c.state, repos.c.deleted_at).where(repos.c.org_id == org_id)
+        query = select(repos.c.name, repos.c.state, repos.c.deleted_at).where(
+            repos.c.org_id == org_id, repos.c.state != "purging"
+        )
         same = (
             (await connection.execute(query.where(repos.c.name == repo).order_by(repos.c.deleted_at.is_(None).desc())))
             .mappings()

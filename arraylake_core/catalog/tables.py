@@ -1,7 +1,8 @@
 """The tables of the catalog, as SQLAlchemy Core metadata.
 
 They are made and changed by the migrations alone; a test holds the two to each other. Documents are JSON in text columns, and the
-constraints are those that SQLite and PostgreSQL share, so that one set of statements serves both.
+constraints are those that SQLite and PostgreSQL share, so that one set of statements serves both. The conditions of indexes are written for
+SQLite only here, and for both in the migrations: naming them for PostgreSQL would import its dialect at every start.
 """
 
 from datetime import UTC, datetime
@@ -111,7 +112,7 @@ orgs = Table(
 buckets = Table(
     "buckets",
     metadata,
-    Column("id", String(24), primary_key=True),
+    Column("id", String(36), primary_key=True),
     Column("org_id", ForeignKey("orgs.id"), nullable=False),
     Column("nickname", String(64), nullable=False),
     Column("platform", String(100), nullable=False),
@@ -131,9 +132,7 @@ buckets = Table(
     UniqueConstraint("org_id", "store", "path"),
     CheckConstraint("(secrets IS NULL) = (key_id IS NULL)", name="sealed"),
 )
-Index(
-    "ix_buckets_default", buckets.c.org_id, unique=True, sqlite_where=buckets.c.is_default, postgresql_where=buckets.c.is_default
-)
+Index("ix_buckets_default", buckets.c.org_id, unique=True, sqlite_where=buckets.c.is_default)
 Index("ix_buckets_key_id", buckets.c.key_id)
 
 repos = Table(
@@ -158,7 +157,7 @@ repos = Table(
     Column("deleted_by", Text),
     Column("retain_data", Boolean(create_constraint=False), nullable=False),
     Column("ref_floor", Integer, nullable=False),
-    CheckConstraint("state IN ('pending', 'active')", name="state"),
+    CheckConstraint("state IN ('pending', 'active', 'purging')", name="state"),
 )
 Index(
     "ix_repos_live_name",
@@ -166,7 +165,6 @@ Index(
     repos.c.name,
     unique=True,
     sqlite_where=repos.c.deleted_at.is_(None),
-    postgresql_where=repos.c.deleted_at.is_(None),
 )
 Index("ix_repos_deleted", repos.c.org_id, repos.c.name, repos.c.deleted_at)
 Index("ix_repos_bucket_id", repos.c.bucket_id)
@@ -207,7 +205,6 @@ Index(
     place_claims.c.path,
     unique=True,
     sqlite_where=place_claims.c.role == "owner",
-    postgresql_where=place_claims.c.role == "owner",
 )
 Index("ix_place_claims_place", place_claims.c.store, place_claims.c.path, place_claims.c.role)
 

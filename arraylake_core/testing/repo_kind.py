@@ -3,8 +3,9 @@
 import multiprocessing
 import pickle
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import pytest
 
 from arraylake_core import config
@@ -19,9 +20,22 @@ from arraylake_core.errors import (
 from arraylake_core.models import SessionStatus
 
 if TYPE_CHECKING:
+    from zarr import Array
+    from zarr.core.metadata.v3 import ArrayV3Metadata
+
     from arraylake_core.client.sync import Client
 
 __all__ = ["RepoKindTests"]
+
+
+def temperature(repo: RepoHandle) -> "Array[ArrayV3Metadata]":
+    """Return the array of the fixture's repo."""
+    return cast("Array[ArrayV3Metadata]", repo.root_group["temperature"])
+
+
+def numbers(repo: RepoHandle, count: int) -> list[int]:
+    """Return the first numbers of the array."""
+    return [int(number) for number in np.asarray(temperature(repo)[:count])]
 
 
 class RepoKindTests:
@@ -62,18 +76,18 @@ class RepoKindTests:
 
     def test_what_is_committed_is_there_when_it_is_opened_again(self, client: "Client", repo: RepoHandle) -> None:
         """A commit outlives the handle."""
-        repo.root_group["temperature"][3] = 7
+        temperature(repo)[3] = 7
         commit = repo.commit("Three is seven", metadata={"reviewed": True})
         again = client.get_repo("me/ocean")
-        assert again.root_group["temperature"][:5].tolist() == [0, 0, 0, 7, 0]
+        assert numbers(again, 5) == [0, 0, 0, 7, 0]
         assert [entry.message for entry in again.commit_log][:2] == ["Three is seven", "An empty ocean"]
         assert again.commit_log[0].id == commit
         assert again.commit_log[0].metadata["reviewed"] is True
 
     def test_what_is_not_committed_is_not_there(self, client: "Client", repo: RepoHandle) -> None:
         """A write is seen by others only once it is committed."""
-        repo.root_group["temperature"][3] = 7
-        assert client.get_repo("me/ocean").root_group["temperature"][3] == 0
+        temperature(repo)[3] = 7
+        assert temperature(client.get_repo("me/ocean"))[3] == 0
 
     def test_a_commit_without_changes_is_none(self, repo: RepoHandle) -> None:
         """Nothing changed, nothing is committed."""
@@ -93,7 +107,7 @@ class RepoKindTests:
     def test_status_tells_what_changed(self, repo: RepoHandle) -> None:
         """Writes, new nodes and nothing else are listed, and gone after the commit."""
         assert not repo.status().modified
-        repo.root_group["temperature"][3] = 7
+        temperature(repo)[3] = 7
         repo.root_group.create_group("deep")
         status = repo.status()
         assert isinstance(status, SessionStatus)
@@ -123,29 +137,29 @@ class RepoKindTests:
     def test_checkout_goes_back_in_time_and_forward_again(self, repo: RepoHandle) -> None:
         """A commit id is a place to go to, where nothing is written."""
         first = repo.branches["main"]
-        repo.root_group["temperature"][0] = 1
+        temperature(repo)[0] = 1
         repo.commit("One")
         repo.checkout(first)
-        assert repo.root_group["temperature"][0] == 0
+        assert temperature(repo)[0] == 0
         with pytest.raises(ReadOnlyError):
             repo.commit("In the past")
         repo.checkout("main")
-        assert repo.root_group["temperature"][0] == 1
+        assert temperature(repo)[0] == 1
 
     @pytest.mark.parametrize("ref", ["nope", "", "main ", "x" * 24])
     def test_an_unknown_ref_says_what_there_is(self, repo: RepoHandle, ref: str) -> None:
         """The checkout stays where it was."""
         with pytest.raises(RefNotFoundError, match="main"):
             repo.checkout(ref)
-        assert repo.root_group["temperature"][0] == 0
+        assert temperature(repo)[0] == 0
 
     def test_a_read_only_repo_refuses_writes(self, client: "Client", repo: RepoHandle) -> None:
         """Opened read-only, it reads, and nothing else."""
         reader = client.get_repo("me/ocean", read_only=True)
         assert reader.read_only
-        assert reader.root_group["temperature"][3] == 0
-        with pytest.raises((ReadOnlyError, ValueError)):
-            reader.root_group["temperature"][3] = 1
+        assert temperature(reader)[3] == 0
+        with pytest.raises(Exception, match="read-only"):
+            temperature(reader)[3] = 1
         with pytest.raises(ReadOnlyError):
             reader.commit("No")
         with pytest.raises(ReadOnlyError):
@@ -154,22 +168,22 @@ class RepoKindTests:
     def test_disjoint_changes_of_two_writers_are_both_kept(self, client: "Client", repo: RepoHandle) -> None:
         """The second commit goes on top of the first."""
         other = client.get_repo("me/ocean")
-        repo.root_group["temperature"][0] = 1
-        other.root_group["temperature"][1] = 2
+        temperature(repo)[0] = 1
+        temperature(other)[1] = 2
         repo.commit("Mine")
         other.commit("Theirs")
-        assert client.get_repo("me/ocean").root_group["temperature"][:3].tolist() == [1, 2, 0]
+        assert numbers(client.get_repo("me/ocean"), 3) == [1, 2, 0]
 
     def test_a_conflict_names_the_paths_and_changes_nothing(self, client: "Client", repo: RepoHandle) -> None:
         """The first commit stands, and the second writer still has its changes."""
         other = client.get_repo("me/ocean")
-        repo.root_group["temperature"][0] = 1
-        other.root_group["temperature"][0] = 2
+        temperature(repo)[0] = 1
+        temperature(other)[0] = 2
         head = repo.commit("Mine")
         with pytest.raises(CommitConflictError, match="/temperature") as caught:
             other.commit("Theirs")
         assert list(caught.value.paths) == ["/temperature"]
-        assert other.root_group["temperature"][0] == 2
+        assert temperature(other)[0] == 2
         assert client.get_repo("me/ocean").branches["main"] == head
 
     def test_a_name_is_taken_once(self, client: "Client", repo: RepoHandle) -> None:
@@ -217,7 +231,7 @@ class RepoKindTests:
     def test_p27_threads_use_one_client(self, client: "Client", repo: RepoHandle) -> None:
         """Opening and reading from many threads at once."""
         with ThreadPoolExecutor(8) as pool:
-            read = list(pool.map(lambda number: client.get_repo("me/ocean").root_group["temperature"][number], range(16)))
+            read = list(pool.map(lambda number: temperature(client.get_repo("me/ocean"))[number], range(16)))
         assert read == [0] * 16
 
     def test_p11_a_handle_pickles_and_wakes_up_where_it_was(self, repo: RepoHandle) -> None:
@@ -243,7 +257,7 @@ class RepoKindTests:
         assert [worker.exitcode for worker in workers] == [0] * self.processes
         after = client.get_repo("me/ocean")
         total = self.processes * self.commits
-        assert after.root_group["temperature"][:total].tolist() == list(range(1, total + 1))
+        assert numbers(after, total) == list(range(1, total + 1))
         assert len([entry for entry in after.commit_log if entry.message.startswith("number ")]) == total
 
 
@@ -251,5 +265,5 @@ def _commit_often(client: "Client", worker: int, commits: int) -> None:
     repo = client.get_repo("me/ocean")
     for number in range(worker * commits, (worker + 1) * commits):
         repo.checkout("main")
-        repo.root_group["temperature"][number] = number + 1
+        temperature(repo)[number] = number + 1
         repo.commit(f"number {number}")

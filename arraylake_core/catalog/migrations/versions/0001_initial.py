@@ -43,7 +43,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "buckets",
-        sa.Column("id", sa.String(length=24), nullable=False),
+        sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("org_id", sa.String(length=24), nullable=False),
         sa.Column("nickname", sa.String(length=64), nullable=False),
         sa.Column("platform", sa.String(length=100), nullable=False),
@@ -79,7 +79,7 @@ def upgrade() -> None:
         "repos",
         sa.Column("id", sa.String(length=24), nullable=False),
         sa.Column("org_id", sa.String(length=24), nullable=False),
-        sa.Column("bucket_id", sa.String(length=24), nullable=False),
+        sa.Column("bucket_id", sa.String(length=36), nullable=False),
         sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("kind", sa.String(length=100), nullable=False),
         sa.Column("prefix", sa.Text(), nullable=False),
@@ -96,7 +96,7 @@ def upgrade() -> None:
         sa.Column("deleted_by", sa.Text(), nullable=True),
         sa.Column("retain_data", sa.Boolean(), nullable=False),
         sa.Column("ref_floor", sa.Integer(), nullable=False),
-        sa.CheckConstraint("state IN ('pending', 'active')", name=op.f("ck_repos_state")),
+        sa.CheckConstraint("state IN ('pending', 'active', 'purging')", name=op.f("ck_repos_state")),
         sa.ForeignKeyConstraint(["bucket_id"], ["buckets.id"], name=op.f("fk_repos_bucket_id")),
         sa.ForeignKeyConstraint(["org_id"], ["orgs.id"], name=op.f("fk_repos_org_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_repos")),

