@@ -149,6 +149,30 @@ class RepoTests:
             await coordination.append_journal("log", b"1")
         assert await coordination.read_journal("log") == []
 
+    async def test_p22_a_purge_that_has_begun_goes_forward_only(self, catalog: Catalog) -> None:
+        repo = await make_repo(catalog, path="first")
+        with pytest.raises(InUseError, match="delete it first"):
+            await catalog.begin_purge(repo.id)
+        await catalog.delete_repo("me", "ocean")
+        for _ in range(2):
+            await catalog.begin_purge(repo.id)
+        [unfinished] = await catalog.unfinished_repos("me")
+        assert (unfinished.repo.id, unfinished.state) == (repo.id, "purging")
+        with pytest.raises(RepoNotFoundError, match="no deleted repo"):
+            await catalog.restore_repo("me", "ocean")
+        with pytest.raises(RepoNotFoundError, match="there is no repo"):
+            await catalog.get_repo("me", "ocean")
+        with pytest.raises(RepoNotFoundError):
+            await catalog.activate_repo(repo.id)
+        second = await make_repo(catalog, path="second")
+        with pytest.raises(AlreadyExistsError, match=r"me/ocean \(its deletion has not finished"):
+            await catalog.create_repo("me", new_repo(repo.bucket.id if repo.bucket else "", "other", "first"))
+        for _ in range(2):
+            await catalog.purge_repo(repo.id)
+        await catalog.begin_purge(repo.id)
+        assert await catalog.unfinished_repos() == []
+        assert await catalog.get_repo("me", "ocean") == second
+
     async def test_p14_no_two_live_repos_overlap(self, catalog: Catalog) -> None:
         bucket = await catalog.get_bucket("me", None)
         await make_repo(catalog, "first", "a/b")
