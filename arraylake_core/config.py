@@ -11,18 +11,33 @@ Examples
 'Ada'
 """
 
+import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from arraylake_core.errors import InvalidOptionError
+from arraylake_core.names import shown
 from arraylake_core.secret import MASK
 
 if TYPE_CHECKING:
     from donfig import Config
 
-__all__ = ["SETTINGS", "Setting", "as_dict", "get_float", "get_list", "get_mapping", "get_str", "refresh", "set"]
+__all__ = [
+    "SETTINGS",
+    "Setting",
+    "as_dict",
+    "get_float",
+    "get_list",
+    "get_mapping",
+    "get_str",
+    "known",
+    "paths",
+    "refresh",
+    "set",
+    "shown_value",
+]
 
 
 class Setting(NamedTuple):
@@ -73,6 +88,8 @@ SETTINGS = (
     Setting("plugins.prefer", dict, {}, "Which distribution provides a name that two claim: {name: distribution}."),
 )
 
+_PASSWORD = re.compile(r"(://[^/@:]*:)[^/@]*@")
+
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
@@ -84,7 +101,12 @@ def _config() -> "Config":
     for setting in SETTINGS:
         section, _, key = setting.name.partition(".")
         defaults.setdefault(section, {})[key] = setting.default
-    return Config("arraylake", defaults=[defaults])
+    try:
+        return Config("arraylake", defaults=[defaults])
+    except ValueError as error:
+        # Only what donfig says before the YAML reader's own words, which repeat the file's contents.
+        what = str(error).partition(" is malformed")[0]
+        raise InvalidOptionError(f"the settings can't be read: {what} is no YAML mapping; correct or remove the file") from None
 
 
 def set(settings: Mapping[str, object]) -> AbstractContextManager[object]:  # noqa: A001 - the name that donfig's users know
@@ -96,13 +118,18 @@ def set(settings: Mapping[str, object]) -> AbstractContextManager[object]:  # no
         Names with dots, and values.
     """
     for name in settings:
-        _known(name)
+        known(name)
     return cast("AbstractContextManager[object]", _config().set(dict(settings)))
 
 
 def refresh() -> None:
     """Read the files and the environment again, forgetting what ``set`` changed."""
     _config().refresh()
+
+
+def paths() -> list[str]:
+    """Return the places where YAML files are looked for; later ones win."""
+    return list(_config().paths)
 
 
 def get_str(name: str) -> str | None:
@@ -115,7 +142,7 @@ def get_str(name: str) -> str | None:
 
 def get_float(name: str) -> float:
     """Return a number setting."""
-    value = _config().get(name, _known(name).default)
+    value = _config().get(name, known(name).default)
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -142,13 +169,21 @@ def get_mapping(name: str) -> dict[str, str]:
 
 def as_dict() -> dict[str, object]:
     """Return every setting and its value, the secret ones as stars."""
-    values = {setting.name: _config().get(setting.name, setting.default) for setting in SETTINGS}
-    return {name: MASK if _BY_NAME[name].secret and value else value for name, value in values.items()}
+    return {setting.name: shown_value(setting.name) for setting in SETTINGS}
 
 
-def _known(name: str) -> Setting:
+def shown_value(name: str) -> object:
+    """Return the value of a setting as it may be shown: stars where it is secret, or where a URI holds a password."""
+    value = _config().get(name, known(name).default)
+    if known(name).secret and value:
+        return MASK
+    return _PASSWORD.sub(rf"\1{MASK}@", value) if isinstance(value, str) else value
+
+
+def known(name: str) -> Setting:
+    """Return a setting by its name; InvalidOptionError where there is none."""
     if name not in _BY_NAME:
-        raise InvalidOptionError(f"unknown setting {name!r}: known are {', '.join(_BY_NAME)}")
+        raise InvalidOptionError(f"unknown setting {shown(name)}: known are {', '.join(_BY_NAME)}")
     return _BY_NAME[name]
 
 

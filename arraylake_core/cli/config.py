@@ -8,8 +8,6 @@ import typer
 
 from arraylake_core import config
 from arraylake_core.cli.console import Output, OutputOption, emit, table
-from arraylake_core.errors import InvalidOptionError
-from arraylake_core.names import shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,18 +58,13 @@ def get_setting(
     name: Annotated[str, typer.Argument(help="The setting, such as service.uri.")], output: OutputOption = Output.TABLE
 ) -> None:
     """Print the value of a setting; nothing where it is unset, stars where it is secret."""
-    values = config.as_dict()
-    if name not in values:
-        raise InvalidOptionError(f"unknown setting {shown(name)}: known are {', '.join(values)}")
-    emit(values[name], output, _value)
+    emit(config.shown_value(name), output, _value)
 
 
 @app.command("path")
 def show_paths(output: OutputOption = Output.TABLE) -> None:
     """List where YAML files with settings are looked for; later places win over earlier ones."""
-    from donfig import Config
-
-    places = [ConfigPlace(path=path, exists=Path(path).exists()) for path in Config("arraylake").paths]
+    places = [ConfigPlace(path=path, exists=Path(path).exists()) for path in config.paths()]
     emit(places, output, _places)
 
 

@@ -210,10 +210,10 @@ class RepoKindTests:
 
     def test_p22_deleting_at_once_leaves_no_byte_and_frees_name_and_place(self, client: "Client", repo: RepoHandle) -> None:
         """The same name and prefix can be used anew, and are empty; a sibling whose name begins alike is untouched."""
-        client.create_repo("me/a", kind=self.kind, prefix="there/a")
+        client.create_repo("me/aa", kind=self.kind, prefix="there/a")
         sibling = client.create_repo("me/ab", kind=self.kind, prefix="there/ab")
-        client.delete_repo("me/a", imsure=True, imreallysure=True, immediate=True)
-        anew = client.create_repo("me/a", kind=self.kind, prefix="there/a")
+        client.delete_repo("me/aa", imsure=True, imreallysure=True, immediate=True)
+        anew = client.create_repo("me/aa", kind=self.kind, prefix="there/a")
         assert len(anew.commit_log) <= 1
         assert client.get_repo("me/ab").branches == sibling.branches
 
