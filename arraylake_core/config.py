@@ -124,7 +124,7 @@ def set(settings: Mapping[str, object]) -> AbstractContextManager[object]:  # no
 
 def refresh() -> None:
     """Read the files and the environment again, forgetting what ``set`` changed."""
-    _config().refresh()
+    _config.cache_clear()
 
 
 def paths() -> list[str]:
