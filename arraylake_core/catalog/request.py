@@ -21,6 +21,7 @@ def new_bucket(
     uri: str,
     extra_config: Mapping[str, object] | None,
     auth_config: Mapping[str, object] | None,
+    **more: object,
 ) -> NewBucket:
     """Check a bucket config whole.
 
@@ -36,6 +37,8 @@ def new_bucket(
         The platform's options.
     auth_config
         ``method`` and its options; None is ``{"method": "anonymous"}``.
+    **more
+        More of the platform's options.
 
     Raises
     ------
@@ -50,7 +53,7 @@ def new_bucket(
         )
     platform = registry.platform_for_scheme(scheme)
     address = platform.parse_uri(uri)
-    options = platform.decode_options(_mapping(extra_config, "extra_config"))
+    options = platform.decode_options({**_mapping(extra_config, "extra_config"), **more})
     location = Location(platform=platform.name, bucket=address.name, prefix=address.prefix, options=options)
     return NewBucket(
         nickname=nickname,

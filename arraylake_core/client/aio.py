@@ -180,7 +180,9 @@ class AsyncClient:
         page: int | None = None,
         size: int = 100,
     ) -> RepoList:
-        first = await self._catalog.list_repos(org, filter_metadata=filter_metadata, bucket=bucket, page=page or 1, size=size)
+        first = await self._catalog.list_repos(
+            org, filter_metadata=filter_metadata, bucket=bucket, page=1 if page is None else page, size=size
+        )
         repos = RepoList(first.items)
         for number in range(2, first.pages + 1 if page is None else 0):
             more = await self._catalog.list_repos(org, filter_metadata=filter_metadata, bucket=bucket, page=number, size=size)
@@ -552,8 +554,8 @@ class AsyncClient:
             "use_ssl": use_ssl,
             "force_path_style": force_path_style,
         }
-        options = {**(extra_config or {}), **{name: value for name, value in named.items() if value is not None}}
-        new = new_bucket(self._registry, nickname=nickname, uri=uri, extra_config=options, auth_config=auth_config)
+        given = {name: value for name, value in named.items() if value is not None}
+        new = new_bucket(self._registry, nickname=nickname, uri=uri, extra_config=extra_config, auth_config=auth_config, **given)
         return await self._catalog.create_bucket(org, new)
 
     async def modify_bucket_config(
