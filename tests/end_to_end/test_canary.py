@@ -46,7 +46,18 @@ def test_p10_no_secret_is_shown_logged_or_encoded(client, caplog):
     assert client.probe_bucket_config(org="me", nickname="seaweed").ok
     buckets, record = client.list_bucket_configs("me"), client.get_repo_object("me/ocean")
     session = repo.writable_session("main")
-    things = [client, client._aio, repo, repo.storage, repo.store, session, session.store, repo.tree(), repo.status(), repo.commit_log]
+    things = [
+        client,
+        client._aio,
+        repo,
+        repo.storage,
+        repo.store,
+        session,
+        session.store,
+        repo.tree(),
+        repo.status(),
+        repo.commit_log,
+    ]
     things += [buckets, *buckets, record, client.list_repos("me"), client.probe_bucket_config(org="me", nickname="seaweed")]
     text = "".join(map(shown, things))
     text += models.encode_json([buckets, record]).decode()

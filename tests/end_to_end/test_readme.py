@@ -82,3 +82,12 @@ def test_every_link_leads_somewhere() -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("https://")]
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_test_that_it_names_exists() -> None:
+    sources = "".join(
+        path.read_text() for place in ("arraylake_core", "plugins", "tests") for path in (ROOT / place).rglob("*.py")
+    )
+    named = re.findall(r"`(test_\w+)…?`", section("What is safe, and how that is proved"))
+    assert len(named) > 5
+    assert [name for name in named if f"def {name}" not in sources] == []
