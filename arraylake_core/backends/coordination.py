@@ -24,7 +24,7 @@ class Ref(msgspec.Struct, frozen=True, kw_only=True):
     value
         A JSON document of at most 64 kB.
     version
-        Counts the changes, from 1.
+        Counts the changes, from 1; it never comes back: a ref that is made anew after one was deleted starts above that one's version.
     """
 
     name: str

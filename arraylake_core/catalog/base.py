@@ -277,7 +277,7 @@ class Catalog(Protocol):
         ...
 
     async def unfinished_repos(self, org: str | None = None) -> list[UnfinishedRepo]:
-        """Return the pending and the deleted repos, of one organization or of all."""
+        """Return the pending repos and the deleted ones, whether they can be restored or are being purged, of one organization or of all."""
         ...
 
     def coordination(self, repo_id: str) -> Coordination:

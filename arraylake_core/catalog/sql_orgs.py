@@ -130,6 +130,7 @@ class OrgRecords(Records):
                 values: dict[str, object] = {"updated": later(row["updated"])}
                 if new_nickname is not None:
                     values["nickname"] = new_nickname
+                    await _rename_in_containers(connection, org_id, nickname, new_nickname)
                 if auth_config is not None:
                     values |= await self._sealed(connection, org_id, row["id"], auth_config)
                 if place is not None and any(row[name] != value for name, value in _place(place).items()):
@@ -196,6 +197,16 @@ class OrgRecords(Records):
 def _check(new: NewBucket) -> None:
     validate_nickname(new.nickname)
     validate_prefix(new.prefix)
+
+
+async def _rename_in_containers(connection: AsyncConnection, org_id: str, old: str, new: str) -> None:
+    """Let the virtual chunk containers that name a bucket config name it as it is called now."""
+    naming = select(repos.c.id, repos.c.virtual_chunk_containers).where(repos.c.org_id == org_id)
+    for row in (await connection.execute(naming)).mappings().all():
+        containers: dict[str, str] = row["virtual_chunk_containers"]
+        if old in containers.values():
+            renamed = {url: new if nickname == old else nickname for url, nickname in containers.items()}
+            await connection.execute(update(repos).where(repos.c.id == row["id"]).values(virtual_chunk_containers=renamed))
 
 
 def _place(new: NewBucket) -> dict[str, object]:

@@ -287,6 +287,9 @@ class RepoTests:
         assert (await catalog.modify_repo("me", "ocean", description="")).description == ""
         fewer = await catalog.modify_repo("me", "ocean", virtual_chunk_containers={"s3://one/": None, "s3://never/": None})
         assert fewer.virtual_chunk_containers == {"s3://two/": "local"}
+
+        await catalog.modify_bucket("me", "local", new_nickname="renamed")
+        assert (await catalog.get_repo("me", "ocean")).virtual_chunk_containers == {"s3://two/": "renamed"}
         for options in (
             {"add_metadata": {"aa": 2}},
             {"add_metadata": {"x": 1}, "remove_metadata": ["x"]},
