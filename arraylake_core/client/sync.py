@@ -92,7 +92,9 @@ class Client:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        self.close()
+        # A client that was never used holds nothing, and may not even have a catalog that can be opened.
+        if self._twin is not None:
+            self.close()
 
     def _blocking(self, opening: Coroutine[object, object, RepoHandle]) -> RepoHandle:
         return self._aio.blocking(_run(opening))

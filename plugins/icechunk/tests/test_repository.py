@@ -6,6 +6,9 @@ import multiprocessing
 import os
 import pickle
 import stat
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import arraylake_core.errors as ours
@@ -297,3 +300,32 @@ def test_virtual_chunks_are_read_through_a_bucket_config_and_from_nowhere_else(c
     assert client.update_virtual_chunk_containers("me/virtual", remove=[url]) == {}
     with pytest.raises(icechunk.IcechunkError):
         client.get_repo("me/virtual").root_group["t"][:]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mount namespaces are Linux's own")
+def test_a_full_disk_refuses_a_commit_and_nothing_changes(tmp_path):
+    """On a file system of 4 MB, in a mount namespace of its own."""
+    (tmp_path / "small").mkdir()
+    script = f"""
+        import numpy as np
+        from arraylake_core import Client, errors
+        with Client("sqlite:///{tmp_path}/catalog.db") as client:
+            client.create_bucket_config(org="me", nickname="small", uri="file://{tmp_path}/small")
+            repo = client.create_repo("me/ocean", bucket_config_nickname="small")
+            array = repo.root_group.create_array("t", shape=(64, 1 << 17), chunks=(1, 1 << 17), dtype="i1", compressors=None)
+            repo.commit("Empty")
+            head = dict(repo.branches)
+            try:
+                repo.root_group["t"][:] = np.random.default_rng(0).integers(0, 100, (64, 1 << 17), dtype="i1")
+                repo.commit("Too much")
+            except Exception as error:
+                print("space" in str(error), dict(client.get_repo("me/ocean").branches) == head)
+            repo.checkout("main")
+            print(client.get_repo("me/ocean").root_group["t"][0, :3].tolist())
+    """
+    (tmp_path / "script.py").write_text(textwrap.dedent(script))
+    mount = f"mount -t tmpfs -o size=4m tmpfs {tmp_path}/small && exec {sys.executable} {tmp_path}/script.py"
+    run = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", mount], capture_output=True, text=True, check=False
+    )
+    assert run.stdout.splitlines() == ["True True", "[0, 0, 0]"], run.stderr
