@@ -13,8 +13,13 @@ if TYPE_CHECKING:
 __all__ = ["open_object_store"]
 
 
+_DEFAULT_REGION = "us-east-1"
+
+
 async def open_object_store(spec: ObjectStoreSpec) -> "LocalStore | S3Store":
     """Return an obstore store, rooted at the description's prefix, whose credentials refresh by themselves.
+
+    Credentials are asked for on the running loop: use the store's ``_async`` methods.
 
     Parameters
     ----------
@@ -23,31 +28,59 @@ async def open_object_store(spec: ObjectStoreSpec) -> "LocalStore | S3Store":
 
     Raises
     ------
+    CredentialsError
+        There are none, or none for this kind of store.
     StorageError
         There is no such store for the protocol.
     PluginError
         obstore is not installed.
     """
     try:
-        from obstore.store import LocalStore, S3Store
+        from obstore.store import LocalStore
     except ImportError:
         raise PluginError("the fast path to object stores needs obstore: pip install obstore") from None
     match spec.protocol:
         case "file":
             return LocalStore(spec.prefix, mkdir=True)
-        case "s3" if spec.credentials is not None:
-            anonymous = isinstance(await spec.credentials.get(), AnonymousCredentials)
-            return S3Store(
-                spec.bucket,
-                prefix=spec.prefix or None,
-                region=spec.region or "us-east-1",
-                endpoint=spec.endpoint,
-                virtual_hosted_style_request=not spec.path_style,
-                skip_signature=anonymous,
-                client_options={"allow_http": spec.allow_http},
-                credential_provider=None if anonymous else S3CredentialCallback(spec.credentials),
-            )
-    raise StorageError(f"there is no fast path to {spec.protocol} stores in this release")
+        case "s3":
+            return await _s3_store(spec)
+    raise StorageError(f"there is no fast path to {spec.protocol} stores in this release: use the platform's fsspec file system")
+
+
+async def _s3_store(spec: ObjectStoreSpec) -> "S3Store":
+    from obstore.store import S3Store
+
+    if spec.credentials is None:
+        raise CredentialsError("an S3 store was described without credentials: name an auth method, if only anonymous")
+    anonymous = isinstance(await spec.credentials.get(), AnonymousCredentials)
+    endpoint, virtual = _s3_endpoint(spec)
+    return S3Store(
+        spec.bucket,
+        prefix=spec.prefix or None,
+        # obstore reads AWS_* variables for what it is not told: everything that decides where requests go, and as whom, is told.
+        config={
+            "region": spec.region or _DEFAULT_REGION,
+            "endpoint": endpoint,
+            "aws_endpoint_url_s3": endpoint,
+            "virtual_hosted_style_request": virtual,
+            "skip_signature": anonymous,
+            "s3_express": False,
+            "conditional_put": "etag",
+            "request_payer": False,
+        },
+        client_options={"allow_http": spec.allow_http},
+        credential_provider=None if anonymous else S3CredentialCallback(spec.credentials),
+    )
+
+
+def _s3_endpoint(spec: ObjectStoreSpec) -> tuple[str, bool]:
+    """Return the endpoint as obstore wants it, and whether the bucket is in its host name."""
+    region = spec.region or _DEFAULT_REGION
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    scheme, _, host = (spec.endpoint or f"http{'' if spec.allow_http else 's'}://s3.{region}.{domain}").partition("://")
+    # No certificate covers a bucket's name with dots in it.
+    virtual = not spec.path_style and "." not in spec.bucket
+    return (f"{scheme}://{spec.bucket}.{host}" if virtual else f"{scheme}://{host}"), virtual
 
 
 class S3CredentialCallback:

@@ -1,6 +1,8 @@
 """Directories of this machine: ``file:///data/lake``."""
 
 import os
+import unicodedata
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,19 +16,24 @@ from arraylake_core.backends import (
     StorageIdentity,
     StoragePlatform,
 )
+from arraylake_core.backends.probe import probe_location
 from arraylake_core.errors import CredentialsError, InvalidNameError, StorageError
 from arraylake_core.models import ProbeReport
-from arraylake_core.names import shown, validate_prefix
+from arraylake_core.names import shown
 
 if TYPE_CHECKING:
     from fsspec.spec import AbstractFileSystem
 
 __all__ = ["FilePlatform", "require_anonymous"]
 
+_LONGEST_PART = 255
 _LOCKED = (
     "a local disk has no conditional updates: on it, this library serialises the commits of all processes of this machine with a lock. "
     "On a disk that several machines mount, the lock must reach across them (NFS 4 does)"
 )
+
+
+_SLASH_ALIKE = frozenset("\u2044\u2215\u29f8")
 
 
 class FilePlatform(StoragePlatform):
@@ -50,10 +57,14 @@ class FilePlatform(StoragePlatform):
             problem = "write the absolute path, with three slashes: file:///data/lake"
         elif any(part in (".", "..", "~") or part.startswith("~") for part in parts):
             problem = "no part of it may be '.', '..' or begin with '~'"
-        elif "//" in path.rstrip("/") or not path.strip("/"):
+        elif "//" in path or not path.strip("/"):
             problem = "no two slashes in a row, and not the root of the file system"
+        elif any(len(os.fsencode(part)) > _LONGEST_PART for part in parts if part.isprintable()):
+            problem = f"no part of it may be longer than {_LONGEST_PART} bytes"
         elif any(character in path for character in "\\%?#@") or not path.isprintable():
             problem = "no backslash, percent sign, '?', '#', '@' or control character"
+        elif unicodedata.normalize("NFKC", path) != path or not _SLASH_ALIKE.isdisjoint(path):
+            problem = "no character that looks like another one, such as a full-width dot or a division slash"
         if problem:
             raise InvalidNameError(f"{shown(uri)} is no valid file URI: {problem}")
         return BucketAddress(path.rstrip("/"), "")
@@ -70,10 +81,12 @@ class FilePlatform(StoragePlatform):
         StorageError
             A symbolic link leads out of it.
         """
+        if not location.bucket.startswith("/"):
+            raise InvalidNameError(f"{shown(location.bucket)} is no absolute path: a file bucket is one")
         root = os.path.realpath(location.bucket)
         if not location.prefix:
             return root
-        path = os.path.realpath(Path(root, validate_prefix(location.prefix)))
+        path = os.path.realpath(Path(root, location.prefix))
         if os.path.commonpath([root, path]) != root or path == root:
             raise StorageError(f"{location.uri} leads out of {shown(root)} through a symbolic link: remove the link")
         return path
@@ -83,6 +96,7 @@ class FilePlatform(StoragePlatform):
         from fsspec.implementations.local import LocalFileSystem
 
         require_anonymous(self.name, credentials)
+        self.path(location)
         return LocalFileSystem(auto_mkdir=True, skip_instance_cache=True)
 
     def object_store(self, location: Location, credentials: CredentialProvider) -> ObjectStoreSpec:
@@ -91,10 +105,30 @@ class FilePlatform(StoragePlatform):
 
     async def probe(self, location: Location, credentials: CredentialProvider) -> ProbeReport:
         """Probe the directory; what it lacks for concurrent commits, a lock makes up for."""
-        report = await super().probe(location, credentials)
+        missing = _missing_directories(location)
+        report = await probe_location(self, location, credentials, create=_create_file)
+        _remove_empty(missing)
         report.safe_for_concurrent_writes = report.writable
         report.notes = [_LOCKED] if report.writable else []
         return report
+
+
+def _create_file(path: str, body: bytes) -> None:
+    """Write a file that must not be there yet; the operating system sees to that."""
+    with Path(path).open("xb") as file:
+        file.write(body)
+
+
+def _missing_directories(location: Location) -> list[str]:
+    """Return the directories that a first write to a location would make, the deepest first."""
+    path = Path(os.path.realpath(Path(location.bucket, location.prefix)))
+    return [str(directory) for directory in (path, *path.parents) if not os.path.lexists(directory)]
+
+
+def _remove_empty(directories: list[str]) -> None:
+    for directory in directories:
+        with suppress(OSError):
+            Path(directory).rmdir()
 
 
 def require_anonymous(platform: str, credentials: Credentials) -> None:

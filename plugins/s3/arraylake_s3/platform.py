@@ -1,5 +1,6 @@
 """The S3 platforms: one class, described by data."""
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,13 @@ from arraylake_core.backends import (
     CredentialProvider,
     Credentials,
     Location,
+    NoOptions,
     ObjectStoreSpec,
     StorageIdentity,
     StoragePlatform,
 )
 from arraylake_core.errors import InvalidOptionError
+from arraylake_core.models import decode_struct
 from arraylake_core.names import join_prefix
 from arraylake_s3.endpoint import Endpoint, parse_endpoint
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from fsspec.spec import AbstractFileSystem
 
 __all__ = ["S3Options", "S3Platform"]
+
+_REGION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")
 
 
 class S3Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,29 +75,24 @@ class S3Platform(StoragePlatform):
         >>> S3Platform("s3", needs_endpoint=False).decode_options({"region_name": "eu-central-1"}).region_name
         'eu-central-1'
         """
-        options = msgspec.convert(super().decode_options(values), S3Options, from_attributes=True)
-        if options.endpoint_url is not None:
-            parse_endpoint(options.endpoint_url, options.use_ssl)
-        elif self._needs_endpoint:
-            raise InvalidOptionError(
-                f"a {self.name} bucket needs endpoint_url, the URL of its S3 API: extra_config={{'endpoint_url': 'https://…'}}"
-            )
+        options = decode_struct(S3Options, values, f"{self.name} bucket")
+        self._endpoint(options)
         return options
 
     def identity(self, location: Location) -> StorageIdentity:
         """Return the canonical host and the path: the same place has one identity, whatever platform and spelling name it."""
-        endpoint = _endpoint(location)
+        endpoint = self._endpoint(location.options)
         return StorageIdentity(f"s3://{endpoint.identity}", join_prefix(location.bucket, location.prefix))
 
     def filesystem(self, location: Location, credentials: Credentials) -> "AbstractFileSystem":
         """Return an s3fs file system that has these credentials and no others."""
         from arraylake_s3.filesystem import open_filesystem
 
-        return open_filesystem(_endpoint(location), credentials)
+        return open_filesystem(self._endpoint(location.options), credentials)
 
     def object_store(self, location: Location, credentials: CredentialProvider) -> ObjectStoreSpec:
         """Describe the location."""
-        endpoint = _endpoint(location)
+        endpoint = self._endpoint(location.options)
         return ObjectStoreSpec(
             protocol="s3",
             bucket=location.bucket,
@@ -105,12 +105,22 @@ class S3Platform(StoragePlatform):
             credentials=credentials,
         )
 
-
-def _endpoint(location: Location) -> Endpoint:
-    options = location.options if isinstance(location.options, S3Options) else S3Options()
-    parsed = parse_endpoint(options.endpoint_url, options.use_ssl)
-    return msgspec.structs.replace(
-        parsed,
-        region=options.region_name or parsed.region,
-        path_style=parsed.path_style if options.force_path_style is None else options.force_path_style,
-    )
+    def _endpoint(self, options: msgspec.Struct) -> Endpoint:
+        """Return the API that the options lead to, checked; nothing stands in for an endpoint that is missing."""
+        if isinstance(options, NoOptions):
+            options = S3Options()
+        if not isinstance(options, S3Options):
+            raise InvalidOptionError(f"a {self.name} bucket takes S3Options, not {type(options).__name__}")
+        if options.endpoint_url is None and self._needs_endpoint:
+            raise InvalidOptionError(
+                f"a {self.name} bucket needs endpoint_url, the URL of its S3 API: extra_config={{'endpoint_url': 'https://…'}}"
+            )
+        # A region becomes a part of AWS's host name: nothing else may get into it.
+        if options.region_name is not None and not _REGION.match(options.region_name):
+            raise InvalidOptionError("the option 'region_name' is wrong: use letters, digits and '-', such as 'eu-central-1'")
+        parsed = parse_endpoint(options.endpoint_url, options.use_ssl)
+        return msgspec.structs.replace(
+            parsed,
+            region=options.region_name or parsed.region,
+            path_style=parsed.path_style if options.force_path_style is None else options.force_path_style,
+        )
