@@ -142,7 +142,7 @@ def validate_bucket_name(name: str) -> str:
     return _named(name, "bucket name", _BUCKET, "use ASCII letters, digits, '_', '-' and '.', no '..'", 3, 63)
 
 
-def validate_prefix(prefix: str) -> str:
+def validate_prefix(prefix: str, *, longest: int = MAX_PREFIX) -> str:
     """Check a key prefix, which may be empty.
 
     The rules keep a prefix the same string for every store, URL library and policy language, so that it can't escape from where it is put.
@@ -150,8 +150,8 @@ def validate_prefix(prefix: str) -> str:
     problem = None
     if not isinstance(prefix, str) or not _PREFIX.match(prefix):
         problem = "use ASCII letters, digits, '_', '-', '.', '=' and '/'"
-    elif len(prefix) > MAX_PREFIX:
-        problem = f"it has {len(prefix)} characters, allowed are {MAX_PREFIX}"
+    elif len(prefix) > longest:
+        problem = f"it has {len(prefix)} characters, allowed are {longest}"
     elif prefix.startswith("/") or prefix.endswith("/") or "//" in prefix:
         problem = "no slash at either end, and no two in a row"
     elif any(part.strip(".") == "" for part in prefix.split("/") if prefix) or ".." in prefix:

@@ -76,6 +76,7 @@ def local_server(directory: Path) -> Iterator[Bucket]:
         "-webdav=false",
         "-admin.ui=false",
         "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
     ]
     ports = zip(("master", "volume", "filer", "admin"), others, strict=True)
     command = [weed, "mini", f"-dir={directory}", f"-bucket={bucket.name}", f"-s3.port={s3}", *options]

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["BucketAddress", "Location", "NoOptions", "ObjectStoreSpec", "StorageIdentity", "StoragePlatform"]
 
 
+LONGEST_KEY = 1024
+"""In characters: what S3, GCS and Azure take."""
+
+
 class BucketAddress(NamedTuple):
     """What a bucket URI says.
 
@@ -56,6 +60,10 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
     bucket: str
     prefix: str = ""
     options: msgspec.Struct = msgspec.field(default_factory=NoOptions)
+
+    def __post_init__(self) -> None:
+        """Confine it: whoever makes a Location, no prefix leads out of it."""
+        validate_prefix(self.prefix, longest=LONGEST_KEY)
 
     @property
     def uri(self) -> str:

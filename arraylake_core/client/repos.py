@@ -16,7 +16,14 @@ from arraylake_core.backends.storage import Location
 from arraylake_core.catalog.base import Catalog, NewRepo, UnfinishedRepo
 from arraylake_core.catalog.credentials import bucket_provider
 from arraylake_core.catalog.request import bucket_location
-from arraylake_core.errors import AlreadyExistsError, BucketConfigNotFoundError, InvalidNameError, NotFoundError, StorageError
+from arraylake_core.errors import (
+    AlreadyExistsError,
+    ArraylakeError,
+    BucketConfigNotFoundError,
+    InvalidNameError,
+    NotFoundError,
+    StorageError,
+)
 from arraylake_core.models import Author, BucketResponse, RepairAction, RepoKind, RepoMetadata, RepoModel, utc_now
 from arraylake_core.names import RepoName, generate_prefix, join_prefix, shown, validate_prefix
 from arraylake_core.plugins import PluginRegistry
@@ -55,7 +62,7 @@ class Repos(NamedTuple):
         except BaseException as error:
             # What was there before is never touched: only a place whose name was drawn for this repo holds nothing else.
             ours = new.generated and not isinstance(error, AlreadyExistsError)
-            await asyncio.shield(self._undo(backend if ours else None, record))
+            await asyncio.shield(self._undo(backend if ours else None, record, error))
             raise
         return handle
 
@@ -88,8 +95,8 @@ class Repos(NamedTuple):
             context = self._context(record, buckets, record.virtual_chunk_containers, options=options)
             handle = await backend.open(context, read_only=False, checkout=backend.checkout_default)
             await self.catalog.activate_repo(record.id)
-        except BaseException:
-            await asyncio.shield(self._undo(None, record))
+        except BaseException as error:
+            await asyncio.shield(self._undo(None, record, error))
             raise
         return handle
 
@@ -161,12 +168,16 @@ class Repos(NamedTuple):
             repo=repo.full_name, action="dropped", reason="its creation had stopped before its bytes were written"
         )
 
-    async def _undo(self, backend: RepoBackend | None, record: RepoModel) -> None:
-        """Forget a creation that failed, and its bytes where a backend is given."""
-        if backend is not None:
-            # Where even this fails, the pending record stays, and `repair` tries again.
-            await backend.destroy(self._context(record, {}, {}))
-        await self.catalog.purge_repo(record.id)
+    async def _undo(self, backend: RepoBackend | None, record: RepoModel, error: BaseException) -> None:
+        """Forget a creation that failed, and its bytes where a backend is given; the name is free at once."""
+        try:
+            if backend is not None:
+                await backend.destroy(self._context(record, {}, {}))
+        except ArraylakeError:
+            # What stopped the creation is likely to stop its removal too, and is what the caller must hear of.
+            error.add_note(f"Objects of the repo that was not made may be left at the prefix {record.prefix} of its bucket.")
+        finally:
+            await self.catalog.purge_repo(record.id)
 
     def _kind(self, kind: RepoKind | str | None) -> RepoBackend:
         return self.registry.repo_kind(str(kind or config.get_str("repo.kind")))

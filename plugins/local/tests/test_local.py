@@ -1,0 +1,136 @@
+"""Both platforms pass the kit, and a directory is never left."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from arraylake_core import Client
+from arraylake_core.backends import AnonymousCredentials, CredentialProvider, Location, S3Credentials
+from arraylake_core.errors import ArraylakeError, CredentialsError, InvalidNameError, StorageError
+from arraylake_core.secret import Secret
+from arraylake_core.testing.storage import StoragePlatformTests
+from arraylake_local import FilePlatform, MemoryPlatform
+
+
+class Nobody:
+    async def mint(self) -> AnonymousCredentials:
+        return AnonymousCredentials()
+
+
+@pytest.fixture
+def provider() -> CredentialProvider:
+    return CredentialProvider(Nobody())
+
+
+class TestFile(StoragePlatformTests):
+    uris = ("file:///data/lake", "file:///data/with space/Bücher", "file:///tmp")
+    bad_uris = ("file://relative", "file:///", "file://~/lake", "file:///~/lake", "file:///a/./b", "file:///a?b", "file:///a#b")
+
+    @pytest.fixture
+    def platform(self) -> FilePlatform:
+        return FilePlatform()
+
+    @pytest.fixture(params=["lake", "with space/Bücher"])
+    def location(self, tmp_path, request) -> Location:
+        return Location(platform="file", bucket=str(tmp_path / request.param), prefix="place")
+
+
+class TestMemory(StoragePlatformTests):
+    uris = ("memory://default", "memory://default/some/prefix")
+    bad_uris = ("memory://a", "memory://two words", "memory://bucket//x")
+
+    @pytest.fixture
+    def platform(self) -> MemoryPlatform:
+        return MemoryPlatform()
+
+    @pytest.fixture
+    def location(self, tmp_path) -> Location:
+        return Location(platform="memory", bucket=f"bucket-{abs(hash(tmp_path))}"[:40], prefix="place")
+
+
+@pytest.mark.parametrize("platform", [FilePlatform(), MemoryPlatform()])
+def test_keys_are_refused_where_nobody_asks_for_them(platform, tmp_path):
+    keys = S3Credentials(aws_access_key_id="a", aws_secret_access_key=Secret("b"))
+    with pytest.raises(CredentialsError, match="takes no credentials"):
+        platform.filesystem(Location(platform=platform.name, bucket=str(tmp_path)), keys)
+
+
+def test_p13_a_symbolic_link_does_not_lead_out_of_a_bucket(tmp_path):
+    lake, outside = tmp_path / "lake", tmp_path / "outside"
+    lake.mkdir()
+    outside.mkdir()
+    (outside / "kept").write_text("kept")
+    (lake / "link").symlink_to(outside)
+    (lake / "itself").symlink_to(lake)
+    platform = FilePlatform()
+    for prefix in ("link", "link/below", "itself"):
+        with pytest.raises(StorageError, match="symbolic link"):
+            platform.path(Location(platform="file", bucket=str(lake), prefix=prefix))
+    with Client("memory://") as client:
+        client.create_bucket_config(org="me", nickname="lake", uri=f"file://{lake}")
+        with pytest.raises(StorageError, match="symbolic link"):
+            client.create_repo("me/ocean", bucket_config_nickname="lake", prefix="link/ocean")
+        assert client.list_repos("me") == []
+    assert [path.name for path in outside.iterdir()] == ["kept"]
+
+
+def test_p13_a_link_that_is_made_later_does_not_lead_a_deletion_out(tmp_path):
+    lake, outside = tmp_path / "lake", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("kept")
+    with Client("memory://") as client:
+        client.create_bucket_config(org="me", nickname="lake", uri=f"file://{lake}")
+        client.create_repo("me/ocean", bucket_config_nickname="lake", prefix="place")
+        (lake / "place").rename(lake / "moved")
+        (lake / "place").symlink_to(outside)
+        with pytest.raises(ArraylakeError, match="symbolic link"):
+            client.delete_repo("me/ocean", imsure=True, imreallysure=True, immediate=True)
+    assert (outside / "kept").read_text() == "kept"
+
+
+def test_p14_links_to_one_directory_are_one_place(tmp_path):
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "alias").symlink_to(tmp_path / "lake")
+    with Client("memory://") as client:
+        client.create_bucket_config(org="me", nickname="lake", uri=f"file://{tmp_path}/lake")
+        with pytest.raises(ArraylakeError, match="'lake'"):
+            client.create_bucket_config(org="me", nickname="alias", uri=f"file://{tmp_path}/alias")
+        client.create_org("team")
+        client.create_bucket_config(org="team", nickname="alias", uri=f"file://{tmp_path}/alias")
+        client.create_repo("me/ocean", bucket_config_nickname="lake", prefix="place")
+        with pytest.raises(ArraylakeError, match="choose another prefix") as caught:
+            client.create_repo("team/sea", prefix="place/below")
+        assert "me/ocean" not in str(caught.value), "another organization's repos stay nameless"
+
+
+def test_a_name_with_a_slash_at_the_end_is_the_same_directory():
+    assert FilePlatform().parse_uri("file:///data/lake/") == FilePlatform().parse_uri("file:///data/lake")
+    with pytest.raises(InvalidNameError):
+        FilePlatform().parse_uri("file:///data/lake//")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mount namespaces are Linux's own")
+@pytest.mark.parametrize(("mount", "says"), [("-o size=4k tmpfs", "no space is left"), ("-o ro tmpfs", "read-only")])
+def test_a_probe_tells_a_full_disk_and_a_read_only_one(tmp_path, mount, says):
+    (tmp_path / "small").mkdir()
+    script = f"""
+        from arraylake_core import Client
+        with Client("memory://") as client:
+            client.create_bucket_config(org="me", nickname="small", uri="file://{tmp_path}/small")
+            report = client.probe_bucket_config(org="me", nickname="small")
+            print(report.ok, report.problems)
+    """
+    (tmp_path / "script.py").write_text(textwrap.dedent(script))
+    fill = f"dd if=/dev/zero of={tmp_path}/small/fill bs=4k count=2 2>/dev/null"
+    command = f"mount -t tmpfs {mount} {tmp_path}/small && ({fill}; exec {sys.executable} {tmp_path}/script.py)"
+    run = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONWARNINGS": "error"},
+    )
+    assert run.stdout.startswith("False"), run.stderr
+    assert says in run.stdout
