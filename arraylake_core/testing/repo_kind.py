@@ -60,7 +60,7 @@ class RepoKindTests:
 
     @pytest.fixture
     def repo(self, client: "Client") -> RepoHandle:
-        """A new repo with one array of 400 chunks."""
+        """Make a new repo with one array of 400 chunks."""
         repo = client.create_repo("me/ocean", kind=self.kind)
         repo.root_group.create_array("temperature", shape=(400,), chunks=(1,), dtype="i4")
         repo.commit("An empty ocean")

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+
 from arraylake_core.backends import AnonymousCredentials, CredentialProvider, S3Credentials
 from arraylake_core.backends.credentials import provider_for
 from arraylake_core.errors import CredentialsError

@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+
 from arraylake_core import Client, RepoKind
 from arraylake_core import errors as ours
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import cloudpickle
 import pytest
+
 from arraylake_core import AsyncClient, Client
 from arraylake_core import errors as ours
 

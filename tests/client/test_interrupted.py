@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
 from arraylake_core import Client, config
 from arraylake_core.errors import ArraylakeError, NotFoundError
 

@@ -3,6 +3,7 @@
 import inspect
 
 import pytest
+
 from arraylake_core import AsyncClient, Client
 
 # The methods of the Arraylake client API: positional arguments, then keyword-only ones, each with its default.

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from arraylake_core import config
 from arraylake_core.errors import InvalidOptionError
 

@@ -1,10 +1,11 @@
 """Names: what is taken, and what is refused with the rule that it breaks."""
 
 import pytest
-from arraylake_core import names
-from arraylake_core.errors import InvalidNameError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from arraylake_core import names
+from arraylake_core.errors import InvalidNameError
 
 BAD_NAMES = [
     "",

@@ -5,6 +5,7 @@ import sys
 import textwrap
 
 import pytest
+
 from arraylake_core import config, hookspecs
 from arraylake_core.backends import Access, AnonymousCredentials, AuthMethod, NoOptions
 from arraylake_core.errors import PluginConflictError, PluginError, PluginLoadError, PluginNotFoundError

@@ -8,6 +8,7 @@ import traceback
 import cloudpickle
 import msgspec
 import pytest
+
 from arraylake_core import Secret, models
 
 CANARY = "CANARY-5f3a9c"

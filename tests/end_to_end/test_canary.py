@@ -10,9 +10,10 @@ import traceback
 
 import cloudpickle
 import pytest
+from rich.console import Console
+
 from arraylake_core import AsyncClient, Client, models
 from arraylake_core import errors as ours
-from rich.console import Console
 
 CANARY = "CANARY"
 

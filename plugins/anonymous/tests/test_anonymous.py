@@ -1,6 +1,7 @@
 """The method passes the kit."""
 
 from arraylake_anonymous import AnonymousAuth
+
 from arraylake_core.backends import Location
 from arraylake_core.testing.auth import AuthMethodTests
 

@@ -1,8 +1,9 @@
 """The method passes the kit."""
 
+from arraylake_hmac import HmacAuth
+
 from arraylake_core.backends import Location, S3Credentials
 from arraylake_core.testing.auth import CANARY, AuthMethodTests
-from arraylake_hmac import HmacAuth
 
 
 class TestHmac(AuthMethodTests):

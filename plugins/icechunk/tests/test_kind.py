@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+
 from arraylake_core import Client
 from arraylake_core.testing.repo_kind import RepoKindTests
 

@@ -11,14 +11,15 @@ import sys
 import textwrap
 from pathlib import Path
 
-import arraylake_core.errors as ours
 import icechunk
 import numpy as np
 import pytest
 import zarr
-from arraylake_core import Client
 from arraylake_icechunk.repo import IcechunkRepo
 from arraylake_icechunk.session import RepoSession, RepoStore
+
+import arraylake_core.errors as ours
+from arraylake_core import Client
 
 
 @pytest.fixture

@@ -6,12 +6,13 @@ import sys
 import textwrap
 
 import pytest
+from arraylake_local import FilePlatform, MemoryPlatform
+
 from arraylake_core import Client
 from arraylake_core.backends import AnonymousCredentials, CredentialProvider, Location, S3Credentials
 from arraylake_core.errors import ArraylakeError, CredentialsError, InvalidNameError, StorageError
 from arraylake_core.secret import Secret
 from arraylake_core.testing.storage import StoragePlatformTests
-from arraylake_local import FilePlatform, MemoryPlatform
 
 
 class Nobody:

@@ -9,15 +9,15 @@ import threading
 import msgspec
 import pytest
 from aiohttp import web
+from arraylake_s3 import S3Options, S3Platform
+from arraylake_s3.endpoint import parse_endpoint
+from arraylake_s3.filesystem import open_filesystem
+
 from arraylake_core import Client
 from arraylake_core.backends import AnonymousCredentials, CredentialProvider, GCSCredentials, Location, S3Credentials
 from arraylake_core.errors import CredentialsError, InvalidOptionError
 from arraylake_core.secret import Secret
 from arraylake_core.testing.storage import StoragePlatformTests
-from arraylake_s3 import S3Options, S3Platform
-from arraylake_s3.endpoint import parse_endpoint
-from arraylake_s3.filesystem import open_filesystem
-
 from tests.servers.lying_proxy import lying_proxy
 from tests.servers.seaweedfs import ADMIN, READER
 
