@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from arraylake_core.models import AuthConfig, Identity, decode_struct
+from arraylake_core.models import AuthConfig, Identity
 from arraylake_core.names import shown
+from arraylake_core.options import decode_struct
 from arraylake_core.secret import Secret
 
 if TYPE_CHECKING:

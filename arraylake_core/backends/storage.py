@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import msgspec
 
 from arraylake_core.errors import InvalidNameError
-from arraylake_core.models import ProbeReport, decode_struct
+from arraylake_core.models import ProbeReport
 from arraylake_core.names import join_prefix, shown, validate_bucket_name, validate_prefix
+from arraylake_core.options import decode_struct
 
 if TYPE_CHECKING:
     from fsspec.spec import AbstractFileSystem

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from arraylake_core.backends.repo_kind import RepoHandle, RepoOptions
 from arraylake_core.catalog.open import catalog_from_uri, default_uri
 from arraylake_core.catalog.request import checked_auth, new_bucket
-from arraylake_core.client.repos import Repos
+from arraylake_core.client.repos import RepoRequest, Repos
 from arraylake_core.errors import AlreadyExistsError, ConfirmationError, InvalidOptionError, PluginError, RepoNotFoundError
 from arraylake_core.models import (
     AuthConfig,
@@ -343,13 +343,15 @@ class AsyncClient:
         """
         return await self._repos.create(
             parse_repo_name(name, new=True),
-            nickname=bucket_config_nickname,
-            kind=kind,
-            prefix=prefix,
-            description=description,
-            metadata=metadata,
-            options=RepoOptions(config=config, spec_version=spec_version),
-            virtual=authorize_virtual_chunk_access,
+            RepoRequest(
+                nickname=bucket_config_nickname,
+                kind=kind,
+                prefix=prefix,
+                description=description,
+                metadata=metadata,
+                options=RepoOptions(config=config, spec_version=spec_version),
+                virtual=authorize_virtual_chunk_access,
+            ),
         )
 
     async def import_repo(
@@ -378,13 +380,15 @@ class AsyncClient:
         """
         return await self._repos.register(
             parse_repo_name(name, new=True),
-            nickname=bucket_config_nickname,
-            kind=kind,
-            prefix=prefix,
-            description=description,
-            metadata=metadata,
-            options=RepoOptions(),
-            virtual=authorize_virtual_chunk_access,
+            RepoRequest(
+                nickname=bucket_config_nickname,
+                kind=kind,
+                prefix=prefix,
+                description=description,
+                metadata=metadata,
+                options=RepoOptions(),
+                virtual=authorize_virtual_chunk_access,
+            ),
         )
 
     async def modify_repo(

@@ -28,7 +28,35 @@ from arraylake_core.models import Author, BucketResponse, RepairAction, RepoKind
 from arraylake_core.names import RepoName, generate_prefix, join_prefix, shown, validate_prefix
 from arraylake_core.plugins import PluginRegistry
 
-__all__ = ["Repos"]
+__all__ = ["RepoRequest", "Repos"]
+
+
+class RepoRequest(NamedTuple):
+    """What a caller says of a repo that is to be made or imported.
+
+    Parameters
+    ----------
+    nickname
+        The bucket config; None is the organization's default.
+    kind
+        The kind; None is that of the config.
+    prefix
+        Where in the bucket config; None generates one.
+    description, metadata
+        For the catalog's record.
+    options
+        For the kind.
+    virtual
+        URL prefixes of virtual chunks, and the nicknames of the bucket configs that open them.
+    """
+
+    nickname: str | None
+    kind: RepoKind | str | None
+    prefix: str | None
+    description: str | None
+    metadata: RepoMetadata | None
+    options: RepoOptions
+    virtual: Mapping[str, str] | None
 
 
 class Repos(NamedTuple):
@@ -37,26 +65,15 @@ class Repos(NamedTuple):
     catalog: Catalog
     registry: PluginRegistry
 
-    async def create(
-        self,
-        name: RepoName,
-        *,
-        nickname: str | None,
-        kind: RepoKind | str | None,
-        prefix: str | None,
-        description: str | None,
-        metadata: RepoMetadata | None,
-        options: RepoOptions,
-        virtual: Mapping[str, str] | None,
-    ) -> RepoHandle:
+    async def create(self, name: RepoName, wanted: RepoRequest) -> RepoHandle:
         """Make a new, empty repo."""
-        backend = self._kind(kind)
-        bucket, buckets, new = await self._new_record(name, nickname, backend, prefix, description, metadata, virtual)
+        backend = self._kind(wanted.kind)
+        bucket, buckets, new = await self._new_record(name, backend, wanted)
         draft = RepoModel(id="", org=name.org, name=name.repo, kind=backend.name, bucket=bucket, prefix=new.prefix)
-        backend.check(self._context(draft, buckets, new.virtual_chunk_containers, options=options))
+        backend.check(self._context(draft, buckets, new.virtual_chunk_containers, options=wanted.options))
         record = await self.catalog.create_repo(name.org, new)
         try:
-            context = self._context(record, buckets, record.virtual_chunk_containers, options=options)
+            context = self._context(record, buckets, record.virtual_chunk_containers, options=wanted.options)
             handle = await backend.create(context)
             await self.catalog.activate_repo(record.id)
         except BaseException as error:
@@ -66,25 +83,14 @@ class Repos(NamedTuple):
             raise
         return handle
 
-    async def register(
-        self,
-        name: RepoName,
-        *,
-        nickname: str | None,
-        kind: RepoKind | str | None,
-        prefix: str,
-        description: str | None,
-        metadata: RepoMetadata | None,
-        options: RepoOptions,
-        virtual: Mapping[str, str] | None,
-    ) -> RepoHandle:
+    async def register(self, name: RepoName, wanted: RepoRequest) -> RepoHandle:
         """Take a repo that is in a bucket already into the catalog."""
-        backend = self._kind(kind)
-        if not prefix:
+        backend = self._kind(wanted.kind)
+        if not wanted.prefix:
             raise InvalidNameError("import_repo needs the prefix, in the bucket config, at which the repo lies")
-        bucket, buckets, new = await self._new_record(name, nickname, backend, prefix, description, metadata, virtual)
+        bucket, buckets, new = await self._new_record(name, backend, wanted)
         draft = RepoModel(id="", org=name.org, name=name.repo, kind=backend.name, bucket=bucket, prefix=new.prefix)
-        context = self._context(draft, buckets, new.virtual_chunk_containers, options=options)
+        context = self._context(draft, buckets, new.virtual_chunk_containers, options=wanted.options)
         backend.check(context)
         if not await backend.exists(context):
             raise StorageError(
@@ -92,7 +98,7 @@ class Repos(NamedTuple):
             )
         record = await self.catalog.create_repo(name.org, new)
         try:
-            context = self._context(record, buckets, record.virtual_chunk_containers, options=options)
+            context = self._context(record, buckets, record.virtual_chunk_containers, options=wanted.options)
             handle = await backend.open(context, read_only=False, checkout=backend.checkout_default)
             await self.catalog.activate_repo(record.id)
         except BaseException as error:
@@ -183,18 +189,12 @@ class Repos(NamedTuple):
         return self.registry.repo_kind(str(kind or config.get_str("repo.kind")))
 
     async def _new_record(
-        self,
-        name: RepoName,
-        nickname: str | None,
-        backend: RepoBackend,
-        prefix: str | None,
-        description: str | None,
-        metadata: RepoMetadata | None,
-        virtual: Mapping[str, str] | None,
+        self, name: RepoName, backend: RepoBackend, wanted: RepoRequest
     ) -> tuple[BucketResponse, dict[str, BucketResponse], NewRepo]:
-        own = validate_prefix(prefix) if prefix else generate_prefix()
-        bucket = await self.catalog.get_bucket(name.org, nickname)
-        buckets = {named: await self.catalog.get_bucket(name.org, named) for named in {*(virtual or {}).values()}}
+        own = validate_prefix(wanted.prefix) if wanted.prefix else generate_prefix()
+        bucket = await self.catalog.get_bucket(name.org, wanted.nickname)
+        virtual = dict(wanted.virtual or {})
+        buckets = {named: await self.catalog.get_bucket(name.org, named) for named in {*virtual.values()}}
         platform = self.registry.storage_platform(bucket.platform)
         location = bucket_location(platform, bucket).below(own)
         new = NewRepo(
@@ -202,11 +202,11 @@ class Repos(NamedTuple):
             kind=backend.name,
             bucket_id=bucket.id,
             prefix=join_prefix(bucket.prefix, own),
-            generated=not prefix,
+            generated=not wanted.prefix,
             identity=platform.identity(location),
-            description=description,
-            metadata=metadata or {},
-            virtual_chunk_containers=dict(virtual or {}),
+            description=wanted.description,
+            metadata=wanted.metadata or {},
+            virtual_chunk_containers=virtual,
         )
         return bucket, buckets, new
 

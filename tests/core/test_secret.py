@@ -9,7 +9,7 @@ import cloudpickle
 import msgspec
 import pytest
 
-from arraylake_core import Secret, models
+from arraylake_core import Secret, models, options
 
 CANARY = "CANARY-5f3a9c"
 
@@ -52,7 +52,7 @@ def test_a_wrong_option_is_named_without_its_value():
 
     for wrong in ({"secret_acces_key": CANARY}, {"secret_access_key": {"nested": CANARY}}, {"secret_access_key": [CANARY]}):
         with pytest.raises(ValueError, match="secret_acces") as caught:
-            models.decode_struct(Keys, wrong, "test")
+            options.decode_struct(Keys, wrong, "test")
         assert CANARY not in "".join(traceback.format_exception(caught.value))
 
 

@@ -1,23 +1,24 @@
 """The open repo of this kind: an icechunk.Repository, with what every kind's handle offers on top."""
 
 import difflib
-from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
-from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, Literal, Self, TypedDict, cast
+from typing import TYPE_CHECKING, Literal, Self, TypedDict, cast
 
 import icechunk
 from icechunk import IcechunkStore
 
 from arraylake_core.backends.hierarchy import Tree, open_xarray, read_tree
 from arraylake_core.errors import ConflictError, InvalidNameError, ReadOnlyError, RefNotFoundError
-from arraylake_core.models import Author, CommitInfo, CommitLog, SessionStatus
+from arraylake_core.models import Author, CommitInfo, CommitLog
 from arraylake_core.names import shown
 from arraylake_icechunk.binding import Binding
 from arraylake_icechunk.errors import translated
 from arraylake_icechunk.session import RepoSession
+from arraylake_icechunk.status import StatusView
+from arraylake_icechunk.writes import writes, writes_async
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from icechunk import RepositoryConfig
@@ -25,64 +26,9 @@ if TYPE_CHECKING:
     from xarray import Dataset
     from zarr import Group
 
-__all__ = ["IcechunkRepo", "StatusView"]
+__all__ = ["IcechunkRepo"]
 
 type RefKind = Literal["branch", "tag", "snapshot_id", "writable"]
-
-
-def _writes[**P, R](method: Callable[Concatenate[icechunk.Repository, P], R]) -> Callable[Concatenate["IcechunkRepo", P], R]:
-    """Make a method of Icechunk's that writes refs or the repo object hold the lock."""
-
-    @wraps(method)
-    def locked(self: "IcechunkRepo", *args: P.args, **kwargs: P.kwargs) -> R:
-        self.binding.require_writable()
-        with self.binding.lock.hold():
-            return method(self, *args, **kwargs)
-
-    return cast("Callable[Concatenate[IcechunkRepo, P], R]", locked)
-
-
-def _writes_async[**P, R](
-    method: Callable[Concatenate[icechunk.Repository, P], Coroutine[object, object, R]],
-) -> Callable[Concatenate["IcechunkRepo", P], Coroutine[object, object, R]]:
-    @wraps(method)
-    async def locked(self: "IcechunkRepo", *args: P.args, **kwargs: P.kwargs) -> R:
-        self.binding.require_writable()
-        async with self.binding.lock.hold_async():
-            return await method(self, *args, **kwargs)
-
-    return cast("Callable[Concatenate[IcechunkRepo, P], Coroutine[object, object, R]]", locked)
-
-
-class StatusView:
-    """What ``repo.status`` is: called, what changed in the checkout; read, Icechunk's own RepoStatus.
-
-    Icechunk's ``Repository.status`` is a property with the availability of the repo, the common core's is a method; this is both.
-    """
-
-    def __init__(self, repo: "IcechunkRepo") -> None:
-        self._repo = repo
-
-    def __call__(self, limit: int = 1000) -> SessionStatus:
-        """Return what changed since the checkout.
-
-        Parameters
-        ----------
-        limit
-            How many paths at most; 0 for all.
-        """
-        return self._repo._session_status(limit)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._repo.get_status(), name)
-
-    def __eq__(self, other: object) -> bool:
-        return self._repo.get_status() == other
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return str(self())
 
 
 class IcechunkRepo(icechunk.Repository):
@@ -254,20 +200,6 @@ class IcechunkRepo(icechunk.Repository):
         """Call it for what changed since the checkout; read it for Icechunk's RepoStatus."""
         return StatusView(self)
 
-    def _session_status(self, limit: int) -> SessionStatus:
-        session = self.session
-        if session.read_only:
-            return SessionStatus(repo=self.name, branch=None, base=session.snapshot_id)
-        diff = session.status()
-        modified = {
-            **dict.fromkeys(sorted(diff.new_groups | diff.new_arrays), "added"),
-            **dict.fromkeys(sorted(diff.updated_groups | diff.updated_arrays), "metadata"),
-            **{path: f"{len(chunks)} chunks" for path, chunks in sorted(diff.updated_chunks.items())},
-            **dict.fromkeys(sorted(diff.deleted_groups | diff.deleted_arrays), "deleted"),
-        }
-        shown_paths = dict(list(modified.items())[:limit]) if limit else modified
-        return SessionStatus(repo=self.name, branch=session.branch, base=session.snapshot_id, modified=shown_paths)
-
     @property
     def commit_log(self) -> CommitLog:
         """The commits that lead to the checkout, newest first."""
@@ -391,32 +323,32 @@ class IcechunkRepo(icechunk.Repository):
         """Do what ``icechunk.Repository.set_default_commit_metadata`` does, keeping the author."""
         super().set_default_commit_metadata({**self.binding.commit_metadata(), **metadata})
 
-    save_config = _writes(icechunk.Repository.save_config)
-    save_config_async = _writes_async(icechunk.Repository.save_config_async)
-    set_metadata = _writes(icechunk.Repository.set_metadata)
-    set_metadata_async = _writes_async(icechunk.Repository.set_metadata_async)
-    update_metadata = _writes(icechunk.Repository.update_metadata)
-    update_metadata_async = _writes_async(icechunk.Repository.update_metadata_async)
-    set_status = _writes(icechunk.Repository.set_status)
-    set_status_async = _writes_async(icechunk.Repository.set_status_async)
-    set_feature_flag = _writes(icechunk.Repository.set_feature_flag)
-    set_feature_flag_async = _writes_async(icechunk.Repository.set_feature_flag_async)
-    create_branch = _writes(icechunk.Repository.create_branch)
-    create_branch_async = _writes_async(icechunk.Repository.create_branch_async)
-    reset_branch = _writes(icechunk.Repository.reset_branch)
-    reset_branch_async = _writes_async(icechunk.Repository.reset_branch_async)
-    delete_branch = _writes(icechunk.Repository.delete_branch)
-    delete_branch_async = _writes_async(icechunk.Repository.delete_branch_async)
-    create_tag = _writes(icechunk.Repository.create_tag)
-    create_tag_async = _writes_async(icechunk.Repository.create_tag_async)
-    delete_tag = _writes(icechunk.Repository.delete_tag)
-    delete_tag_async = _writes_async(icechunk.Repository.delete_tag_async)
-    expire_snapshots = _writes(icechunk.Repository.expire_snapshots)
-    expire_snapshots_async = _writes_async(icechunk.Repository.expire_snapshots_async)
-    rewrite_manifests = _writes(icechunk.Repository.rewrite_manifests)
-    rewrite_manifests_async = _writes_async(icechunk.Repository.rewrite_manifests_async)
-    garbage_collect = _writes(icechunk.Repository.garbage_collect)
-    garbage_collect_async = _writes_async(icechunk.Repository.garbage_collect_async)
+    save_config = writes(icechunk.Repository.save_config)
+    save_config_async = writes_async(icechunk.Repository.save_config_async)
+    set_metadata = writes(icechunk.Repository.set_metadata)
+    set_metadata_async = writes_async(icechunk.Repository.set_metadata_async)
+    update_metadata = writes(icechunk.Repository.update_metadata)
+    update_metadata_async = writes_async(icechunk.Repository.update_metadata_async)
+    set_status = writes(icechunk.Repository.set_status)
+    set_status_async = writes_async(icechunk.Repository.set_status_async)
+    set_feature_flag = writes(icechunk.Repository.set_feature_flag)
+    set_feature_flag_async = writes_async(icechunk.Repository.set_feature_flag_async)
+    create_branch = writes(icechunk.Repository.create_branch)
+    create_branch_async = writes_async(icechunk.Repository.create_branch_async)
+    reset_branch = writes(icechunk.Repository.reset_branch)
+    reset_branch_async = writes_async(icechunk.Repository.reset_branch_async)
+    delete_branch = writes(icechunk.Repository.delete_branch)
+    delete_branch_async = writes_async(icechunk.Repository.delete_branch_async)
+    create_tag = writes(icechunk.Repository.create_tag)
+    create_tag_async = writes_async(icechunk.Repository.create_tag_async)
+    delete_tag = writes(icechunk.Repository.delete_tag)
+    delete_tag_async = writes_async(icechunk.Repository.delete_tag_async)
+    expire_snapshots = writes(icechunk.Repository.expire_snapshots)
+    expire_snapshots_async = writes_async(icechunk.Repository.expire_snapshots_async)
+    rewrite_manifests = writes(icechunk.Repository.rewrite_manifests)
+    rewrite_manifests_async = writes_async(icechunk.Repository.rewrite_manifests_async)
+    garbage_collect = writes(icechunk.Repository.garbage_collect)
+    garbage_collect_async = writes_async(icechunk.Repository.garbage_collect_async)
 
     def _session_of(self, session: icechunk.Session) -> RepoSession:
         return RepoSession(session, self.binding)

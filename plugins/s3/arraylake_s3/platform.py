@@ -16,7 +16,7 @@ from arraylake_core.backends import (
     StoragePlatform,
 )
 from arraylake_core.errors import InvalidOptionError
-from arraylake_core.models import decode_struct
+from arraylake_core.options import decode_struct
 from arraylake_core.names import join_prefix
 from arraylake_s3.endpoint import Endpoint, parse_endpoint
 
