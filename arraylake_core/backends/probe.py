@@ -33,12 +33,13 @@ ROUNDS = 2
 # What stores and their libraries say, and what it means; the first that matches is told.
 _MEANINGS = (
     (r"not well-formed|syntax error|ResponseParserError|Unable to parse response", "what answers at the endpoint is no object store: correct endpoint_url"),
+    (r"NotImplemented|MethodNotAllowed|\((?:405|501)\)", "what answers at the endpoint does not know this request: correct endpoint_url in extra_config"),
     (r"InvalidAccessKeyId|Access Key Id you provided does not exist", "the access key id is unknown to the store: correct access_key_id in auth_config"),
     (r"SignatureDoesNotMatch|signature we calculated", "the secret key is not the one of this access key id: correct secret_access_key in auth_config"),
     (r"ExpiredToken|token.*expired", "the session token has expired: log in again"),
     (r"RequestTimeTooSkewed|time.*skew", "the clock of this machine is off by more than the store allows: set it"),
     (r"NoSuchBucket|specified bucket does not exist", "the bucket does not exist: make it, or correct the URI"),
-    (r"AccessDenied|Access Denied|Forbidden|\b403\b|PermissionError|Permission denied|os error 13", "the store denies it: grant the right to {right}"),
+    (r"AccessDenied|Access Denied|Forbidden|\(403\)|PermissionError|Permission denied|os error 13", "the store denies it: grant the right to {right}"),
     (r"No space left|os error 28|Disk quota", "no space is left: make room"),
     (r"Read-only file system|os error 30", "the file system is mounted read-only: mount it writable"),
     (r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint", "the bucket is in another region: correct region_name in extra_config"),
@@ -51,8 +52,7 @@ _MEANINGS = (
         "nothing answers at the endpoint: correct endpoint_url in extra_config, or start the server",
     ),
     (r"CERTIFICATE|SSL|certificate", "the endpoint's certificate is not trusted: correct endpoint_url, or trust its authority"),
-    (r"NotImplemented|MethodNotAllowed|\b405\b|\b501\b", "what answers at the endpoint does not know this request: correct endpoint_url in extra_config"),
-    (r"FileNotFoundError|NotFound|\b404\b", "the bucket is not there: correct its name in the URI, or endpoint_url in extra_config"),
+    (r"FileNotFoundError|NotFound|\(404\)", "the bucket is not there: correct its name in the URI, or endpoint_url in extra_config"),
     (r"NotADirectoryError|Not a directory|os error 20", "a part of the path is a file: correct the URI"),
 )  # fmt: skip
 
@@ -309,9 +309,16 @@ def _remove(filesystem: "AbstractFileSystem", path: str, names: list[str]) -> No
         for name in names:
             with suppress(FileNotFoundError):
                 filesystem.rm_file(f"{path}/{name}")
-    left = [name for name in names if filesystem.exists(f"{path}/{name}")]
-    if left:
+    if any(_is_there(filesystem, f"{path}/{name}") for name in names):
         raise PermissionError("Access Denied")
+
+
+def _is_there(filesystem: "AbstractFileSystem", path: str) -> bool:
+    try:
+        return bool(filesystem.exists(path))
+    except PermissionError:
+        # To those who may not list a bucket, AWS denies what is not there.
+        return False
 
 
 def _said(error: BaseException) -> str:

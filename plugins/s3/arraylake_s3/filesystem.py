@@ -74,8 +74,8 @@ class KeyedS3FileSystem(S3FileSystem):  # type: ignore[misc]
         refused = answer.get("Errors") if method == "delete_objects" else None
         if refused:
             code = refused[0].get("Code", "unknown")
-            error = PermissionError if code == "AccessDenied" else OSError
-            raise error(f"{len(refused)} objects were not deleted: {code}")
+            kind = PermissionError if code == "AccessDenied" else OSError
+            raise kind(f"{len(refused)} objects were not deleted: {code}")
         return answer
 
     def __reduce__(self) -> NoReturn:
