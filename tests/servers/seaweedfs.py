@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from arraylake_core.backends import S3Credentials
-from arraylake_core.secret import Secret
 from arraylake_s3.endpoint import parse_endpoint
 from arraylake_s3.filesystem import open_filesystem
+
+from arraylake_core.backends import S3Credentials
+from arraylake_core.secret import Secret
 
 __all__ = ["SeaweedFS", "find_weed", "running_seaweedfs"]
 

@@ -53,6 +53,11 @@ class FilePlatform(StoragePlatform):
         path = uri.partition("://")[2]
         parts = path.split("/")
         problem = None
+        # What may be a password is not repeated.
+        if any(character in path for character in "@?#"):
+            raise InvalidNameError(
+                "a file URI is 'file:///data/lake': a host, '@', '?' and '#' have no place in it, and there is no user"
+            )
         if not path.startswith("/"):
             problem = "write the absolute path, with three slashes: file:///data/lake"
         elif any(part in (".", "..", "~") or part.startswith("~") for part in parts):
@@ -61,8 +66,8 @@ class FilePlatform(StoragePlatform):
             problem = "no two slashes in a row, and not the root of the file system"
         elif any(len(os.fsencode(part)) > _LONGEST_PART for part in parts if part.isprintable()):
             problem = f"no part of it may be longer than {_LONGEST_PART} bytes"
-        elif any(character in path for character in "\\%?#@") or not path.isprintable():
-            problem = "no backslash, percent sign, '?', '#', '@' or control character"
+        elif any(character in path for character in "\\%") or not path.isprintable():
+            problem = "no backslash, percent sign or control character"
         elif unicodedata.normalize("NFKC", path) != path or not _SLASH_ALIKE.isdisjoint(path):
             problem = "no character that looks like another one, such as a full-width dot or a division slash"
         if problem:

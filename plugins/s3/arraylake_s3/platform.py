@@ -16,8 +16,8 @@ from arraylake_core.backends import (
     StoragePlatform,
 )
 from arraylake_core.errors import InvalidOptionError
-from arraylake_core.options import decode_struct
 from arraylake_core.names import join_prefix
+from arraylake_core.options import decode_struct
 from arraylake_s3.endpoint import Endpoint, parse_endpoint
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from types import MappingProxyType
 
 import msgspec
 import pytest
@@ -36,6 +37,7 @@ class Keys(msgspec.Struct, frozen=True):
 
 class S3Tests(StoragePlatformTests):
     name: str
+    foreign = (GCSCredentials(access_token=Secret("CANARY")),)
 
     @pytest.fixture
     def platform(self) -> S3Platform:
@@ -77,12 +79,14 @@ class TestS3(S3Tests):
 class TestS3Compatible(S3Tests):
     name = "s3-compatible"
     uris = ("s3-compatible://bucket/prefix",)
+    options = MappingProxyType({"endpoint_url": "http://localhost:9000", "region_name": "here"})
     bad_options = (({}, "needs endpoint_url"), *WRONG_ENDPOINTS)
 
 
 class TestMinio(S3Tests):
     name = "minio"
     uris = ("minio://bucket/prefix",)
+    options = MappingProxyType({"endpoint_url": "http://localhost:9000", "region_name": "here"})
     bad_options = (({}, "needs endpoint_url"), *WRONG_ENDPOINTS)
 
 
