@@ -57,6 +57,8 @@ _MEANINGS = (
 )  # fmt: skip
 
 
+_CONDITIONALLY = "write conditionally"
+_NOT_KNOWN = re.compile(r"NotImplemented|NotSupported|MethodNotAllowed|\b405\b|\b501\b", re.IGNORECASE)
 _NO_BUCKET = re.compile(r"NoSuchBucket|specified bucket does not exist", re.IGNORECASE)
 
 
@@ -244,7 +246,7 @@ class _Probe:
         """Race some times, and tell whether it went right each time; that a race could not be run is another problem."""
         header = {"create": "If-None-Match", "replace": "If-Match"}[verb]
         for _ in range(ROUNDS):
-            right = await self._step("write conditionally", race)
+            right = await self._step(_CONDITIONALLY, race)
             if right is False:
                 self._say(
                     f"the store does not honour {header}: of writers that race to {verb} one object, more than one is told that it won, or a "
@@ -333,6 +335,9 @@ def _said(error: BaseException) -> str:
 
 def _meaning(error: BaseException, right: str) -> str:
     said = _said(error)
+    if right == _CONDITIONALLY and _NOT_KNOWN.search(said):
+        # All that came before was understood: it is an object store, and lacks only this.
+        return "the store does not know conditional writes: let one process write at a time, or use another store"
     for pattern, meaning in _MEANINGS:
         if re.search(pattern, said, re.IGNORECASE):
             return f"could not {right}: {meaning.format(right=right)}"

@@ -1,11 +1,13 @@
 """Fixtures that start real servers, each once a session."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from uuid import uuid4
 
 import pytest
 
+from tests.servers.lying_proxy import Lie, lying_proxy
 from tests.servers.seaweedfs import SeaweedFS, find_weed, running_seaweedfs
 
 
@@ -35,3 +37,10 @@ def s3_bucket_config(seaweedfs: SeaweedFS, bucket: str) -> dict[str, object]:
         "extra_config": {"endpoint_url": seaweedfs.endpoint, "region_name": "us-east-1"},
         "auth_config": {"method": "hmac", "access_key_id": key, "secret_access_key": secret},
     }
+
+
+@pytest.fixture
+def lying_store(seaweedfs: SeaweedFS) -> Iterator[Callable[[Lie], str]]:
+    """Return the URL of the server behind a proxy that tells a lie about conditional writes; only the public bucket can be used."""
+    with ExitStack() as proxies:
+        yield lambda lie: proxies.enter_context(lying_proxy(seaweedfs.endpoint, lie))

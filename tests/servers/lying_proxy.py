@@ -14,35 +14,49 @@ from aiohttp import web
 
 __all__ = ["Lie", "lying_proxy"]
 
-type Lie = Literal["honest", "ignore", "half", "late-fail"]
+type Lie = Literal["honest", "ignore", "half", "late-fail", "late-update", "unknown"]
+type Treatment = Literal["obeyed", "ignored", "late", "unknown"]
 
-_CONDITIONS = ("If-None-Match", "If-Match")
+# What becomes of a write with each condition: the store obeys it, never hears of it, writes before it looks at it, or says that it does not know it.
+_TREATMENTS: dict[Lie, dict[str, Treatment]] = {
+    "honest": {"If-None-Match": "obeyed", "If-Match": "obeyed"},
+    "ignore": {"If-None-Match": "ignored", "If-Match": "ignored"},
+    "half": {"If-None-Match": "obeyed", "If-Match": "ignored"},
+    "late-fail": {"If-None-Match": "late", "If-Match": "late"},
+    "late-update": {"If-None-Match": "obeyed", "If-Match": "late"},
+    "unknown": {"If-None-Match": "unknown", "If-Match": "unknown"},
+}
 _HOP_BY_HOP = {"connection", "content-length", "transfer-encoding", "date", "server", "host"}
 
 
-def _dropped(lie: Lie) -> tuple[str, ...]:
-    """Return the conditions that never reach the store."""
-    return {"honest": (), "ignore": _CONDITIONS, "half": ("If-Match",), "late-fail": _CONDITIONS}[lie]
+def _error(status: int, code: str) -> web.Response:
+    text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{code}</Message></Error>"
+    return web.Response(status=status, text=text, content_type="application/xml")
 
 
-async def _pass(request: web.Request, target: str, lie: Lie, session: aiohttp.ClientSession) -> web.Response:
-    body = await request.read()
-    conditional = request.method == "PUT" and any(name in request.headers for name in _CONDITIONS)
-    dropped = {*_HOP_BY_HOP, *(name.lower() for name in _dropped(lie))}
-    url = f"{target}{request.raw_path}"
-    existed = False
-    if conditional and lie == "late-fail":
-        async with session.head(url) as before:
-            # The first writer of a name wins; all later ones are told that they lost, but what they wrote stays.
-            existed = before.status == 200 and "If-None-Match" in request.headers
-    headers = {name: value for name, value in request.headers.items() if name.lower() not in dropped}
+async def _has_lost(request: web.Request, condition: str, url: str, session: aiohttp.ClientSession) -> bool:
+    """Tell whether the condition of a write does not hold."""
+    async with session.head(url) as before:
+        if condition == "If-None-Match":
+            return before.status == 200
+        return before.headers.get("ETag") != request.headers["If-Match"]
+
+
+async def _pass(request: web.Request, target: str, lie: Lie, session: aiohttp.ClientSession) -> web.StreamResponse:
+    url, body = f"{target}{request.raw_path}", await request.read()
+    conditions = [name for name in _TREATMENTS[lie] if request.method == "PUT" and name in request.headers]
+    treatments = [_TREATMENTS[lie][name] for name in conditions]
+    if "unknown" in treatments:
+        return _error(501, "NotImplemented")
+    lost = "late" in treatments and await _has_lost(request, conditions[0], url, session)
+    unheard = {name.lower() for name, treatment in zip(conditions, treatments, strict=True) if treatment != "obeyed"}
+    headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP | unheard}
     async with session.request(request.method, url, headers=headers, data=body, allow_redirects=False) as answer:
-        if existed:
-            return web.Response(status=412, text="<Error><Code>PreconditionFailed</Code></Error>", content_type="application/xml")
-        # An answer to HEAD tells the length of a body that it does not have.
-        own = _HOP_BY_HOP - ({"content-length"} if request.method == "HEAD" else set())
-        kept = {name: value for name, value in answer.headers.items() if name.lower() not in own}
+        if lost:
+            return _error(412, "PreconditionFailed")
+        kept = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP}
         if request.method == "HEAD" and "Content-Length" in answer.headers:
+            # An answer to HEAD tells the length of a body that it does not have.
             kept["Content-Length"] = answer.headers["Content-Length"]
         return web.Response(status=answer.status, headers=kept, body=await answer.read())
 
@@ -60,7 +74,7 @@ def lying_proxy(target: str, lie: Lie) -> Iterator[str]:
             # One at a time, so that a lie is told the same way in every run.
             turn = asyncio.Lock()
 
-            async def handle(request: web.Request) -> web.Response:
+            async def handle(request: web.Request) -> web.StreamResponse:
                 async with turn:
                     return await _pass(request, target, lie, session)
 

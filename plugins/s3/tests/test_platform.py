@@ -19,7 +19,6 @@ from arraylake_core.backends import AnonymousCredentials, CredentialProvider, GC
 from arraylake_core.errors import CredentialsError, InvalidOptionError
 from arraylake_core.secret import Secret
 from arraylake_core.testing.storage import StoragePlatformTests
-from tests.servers.lying_proxy import lying_proxy
 from tests.servers.seaweedfs import ADMIN, READER
 
 
@@ -218,14 +217,23 @@ def test_a_reader_s_bucket_is_readable_and_not_writable(seaweedfs, bucket):
     assert report.problems == ["could not write: the store denies it: grant the right to write"]
 
 
-@pytest.mark.parametrize("lie", ["honest", "ignore", "half", "late-fail"])
-def test_p18_a_store_that_lies_about_conditional_writes_is_found_out(seaweedfs, lie):
-    with lying_proxy(seaweedfs.endpoint, lie) as url:
-        report = probe(uri=f"s3://{seaweedfs.public_bucket}/{lie}", endpoint_url=url)
+@pytest.mark.parametrize(
+    ("lie", "creates", "updates"),
+    [
+        ("honest", True, True),
+        ("ignore", False, False),
+        ("half", True, False),
+        ("late-fail", False, False),
+        ("late-update", True, False),
+        ("unknown", False, False),
+    ],
+)
+def test_p18_a_store_that_lies_about_conditional_writes_is_found_out(seaweedfs, lying_store, lie, creates, updates):
+    report = probe(uri=f"s3://{seaweedfs.public_bucket}/{lie}", endpoint_url=lying_store(lie))
     assert report.ok, report
-    assert report.safe_for_concurrent_writes is (lie == "honest")
-    assert report.conditional_create is (lie in ("honest", "half"))
-    assert [("let one process write at a time" in problem) for problem in report.problems] == ([] if lie == "honest" else [True])
+    assert (report.conditional_create, report.conditional_update) == (creates, updates)
+    assert report.safe_for_concurrent_writes is (creates and updates)
+    assert [("let one process write at a time" in problem) for problem in report.problems] == [True] * (lie != "honest")
 
 
 def test_p11_a_file_system_with_keys_refuses_to_travel(seaweedfs):
