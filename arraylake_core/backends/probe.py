@@ -41,6 +41,8 @@ _MEANINGS = (
     (r"NoSuchBucket|specified bucket does not exist", "the bucket does not exist: make it, or correct the URI"),
     (r"AccessDenied|Access Denied|Forbidden|\(403\)|PermissionError|Permission denied|os error 13", "the store denies it: grant the right to {right}"),
     (r"No space left|os error 28|Disk quota", "no space is left: make room"),
+    (r"File too large|os error 27", "no file may be that large: raise the limit (ulimit -f)"),
+    (r"Too many levels of symbolic links|os error 40", "a symbolic link on the way leads to itself: remove it"),
     (r"Read-only file system|os error 30", "the file system is mounted read-only: mount it writable"),
     (r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint", "the bucket is in another region: correct region_name in extra_config"),
     (

@@ -84,16 +84,15 @@ class FilePlatform(StoragePlatform):
         Raises
         ------
         StorageError
-            A symbolic link leads out of it.
+            There is a symbolic link on the way: it may lead out, or to another repo.
         """
         if not location.bucket.startswith("/"):
             raise InvalidNameError(f"{shown(location.bucket)} is no absolute path: a file bucket is one")
+        # The directory itself may be a link; below it, whoever makes one could move a repo onto another.
         root = os.path.realpath(location.bucket)
-        if not location.prefix:
-            return root
-        path = os.path.realpath(Path(root, location.prefix))
-        if os.path.commonpath([root, path]) != root or path == root:
-            raise StorageError(f"{location.uri} leads out of {shown(root)} through a symbolic link: remove the link")
+        path = str(Path(root, location.prefix))
+        if os.path.realpath(path) != path:
+            raise StorageError(f"{location.uri} goes through a symbolic link below {shown(root)}: remove the link")
         return path
 
     def filesystem(self, location: Location, credentials: Credentials) -> "AbstractFileSystem":
