@@ -26,6 +26,7 @@ from arraylake_core.backends import (
 )
 from arraylake_core.backends.object_store import open_object_store
 from arraylake_core.backends.probe import probe_location
+from arraylake_core.backends.removal import remove_all
 from arraylake_core.errors import CredentialsError, InvalidOptionError, StorageError
 from arraylake_core.secret import Secret
 from tests.servers.lying_proxy import lying_proxy
@@ -339,3 +340,21 @@ async def test_a_probe_leaves_nothing_where_conditional_writes_fail(seaweedfs):
         store = await open_object_store(S3.object_store(place, nobody))
         # SeaweedFS keeps the empty directory for a while, so that only objects count.
         assert obstore.list(store).collect() == []
+
+
+async def test_removal_takes_more_than_a_page_of_a_listing(location, provider):
+    filesystem, path = S3.filesystem(location, await provider.get()), S3.path(location)
+    filesystem.pipe({f"{path}/gone/{number:04}": b"" for number in range(1100)})
+    filesystem.pipe_file(f"{path}/gone-not", b"kept")
+    assert len(filesystem.find(f"{path}/gone")) == 1100
+    await remove_all(S3, location.below("gone"), provider)
+    assert [found for found, info in filesystem.find(path, detail=True).items() if info["type"] == "file"] == [f"{path}/gone-not"]
+
+
+async def test_a_reader_removes_nothing(location, provider, seaweedfs):
+    filesystem, path = S3.filesystem(location, await provider.get()), S3.path(location)
+    filesystem.pipe_file(f"{path}/place/kept", b"kept")
+    reader = CredentialProvider(Given(keys(*seaweedfs.reader)))
+    with pytest.raises(StorageError, match=r"could not delete .* \(PermissionError\)"):
+        await remove_all(S3, location.below("place"), reader)
+    assert filesystem.cat_file(f"{path}/place/kept") == b"kept"
