@@ -236,21 +236,21 @@ class StoragePlatformTests:
         filesystem.pipe_file(f"{platform.path(location)}/a/two", b"by fsspec")
         assert bytes(await (await obstore.get_async(store, "a/two")).bytes_async()) == b"by fsspec"
 
-    async def test_a_probe_finds_it_good_and_leaves_nothing(
-        self, platform: StoragePlatform, location: Location, provider: CredentialProvider
+    async def test_a_probe_finds_it_good_leaves_nothing_and_logs_no_secret(
+        self, platform: StoragePlatform, location: Location, provider: CredentialProvider, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Where nothing is yet, and beside what is there; several at once don't disturb each other."""
-        filesystem, path = platform.filesystem(location, await provider.get()), platform.path(location)
-        first = await platform.probe(location, provider)
-        filesystem.invalidate_cache()
-        assert _files(filesystem, path) == []
+        """Where nothing is yet, beside what is there."""
+        caplog.set_level(logging.DEBUG)
+        credentials = await provider.get()
+        filesystem, path = platform.filesystem(location, credentials), platform.path(location)
         filesystem.pipe_file(f"{path}/kept", b"kept")
-        for report in (first, *await asyncio.gather(*(platform.probe(location, provider) for _ in range(2)))):
-            assert report.uri == location.uri
-            assert report.ok, report
-            assert report.problems == []
+        place = location.below("new/place")
+        report = await platform.probe(place, provider)
+        assert report.ok, report
+        assert (report.uri, report.problems) == (place.uri, [])
         filesystem.invalidate_cache()
         assert _files(filesystem, path) == ["kept"]
+        assert not _found(credentials, f"{report} {caplog.text}")
 
     # What must not get out
 
@@ -287,8 +287,7 @@ class StoragePlatformTests:
         filesystem = platform.filesystem(location, credentials)
         filesystem.pipe_file(f"{platform.path(location)}/object", b"bytes")
         filesystem.find(platform.path(location))
-        report = await platform.probe(location, provider)
-        things = (platform, location, platform.object_store(location, provider), provider, credentials, report, filesystem)
+        things = (platform, location, platform.object_store(location, provider), provider, credentials, filesystem)
         shown = [*map(repr, things), *map(str, things), str(vars(filesystem)), caplog.text]
         assert not _found(credentials, "\n".join(shown))
 

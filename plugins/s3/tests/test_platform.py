@@ -5,7 +5,9 @@ import subprocess
 import sys
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -34,6 +36,11 @@ class Keys(msgspec.Struct, frozen=True):
         return S3Credentials(aws_access_key_id=key, aws_secret_access_key=Secret(secret))
 
 
+@pytest.fixture(scope="module")
+def shared_bucket(seaweedfs) -> str:
+    return seaweedfs.make_bucket(f"shared-{uuid4().hex[:12]}")
+
+
 class S3Tests(StoragePlatformTests):
     name: str
     foreign = (GCSCredentials(access_token=Secret("CANARY")),)
@@ -43,8 +50,9 @@ class S3Tests(StoragePlatformTests):
         return S3Platform(self.name, needs_endpoint=self.name != "s3")
 
     @pytest.fixture
-    def location(self, seaweedfs, bucket) -> Location:
-        return Location(platform=self.name, bucket=bucket, prefix="lake", options=S3Options(endpoint_url=seaweedfs.endpoint))
+    def location(self, seaweedfs, shared_bucket) -> Location:
+        options = S3Options(endpoint_url=seaweedfs.endpoint)
+        return Location(platform=self.name, bucket=shared_bucket, prefix=f"lake/{uuid4().hex}", options=options)
 
     @pytest.fixture
     def provider(self) -> CredentialProvider:
@@ -196,7 +204,7 @@ def test_a_probe_tells_what_is_wrong(seaweedfs, bucket, html_server):
     key, secret = seaweedfs.admin
     good = {"uri": f"s3://{bucket}/lake", "endpoint_url": seaweedfs.endpoint, "auth_config": hmac(key, secret)}
     assert probe(**good).safe_for_concurrent_writes
-    for change, says in [
+    cases = [
         ({"auth_config": hmac("AKIANOBODY", secret)}, "access key id is unknown"),
         ({"auth_config": hmac(key, "CANARY")}, "secret key is not the one"),
         ({"auth_config": None}, "grant the right to write"),
@@ -204,8 +212,13 @@ def test_a_probe_tells_what_is_wrong(seaweedfs, bucket, html_server):
         ({"endpoint_url": "http://127.0.0.1:1"}, "nothing answers at the endpoint"),
         ({"endpoint_url": "http://no-such-host.invalid"}, "host name is unknown"),
         ({"endpoint_url": html_server}, "no object store"),
-    ]:
-        report = probe(**{**good, **change})
+    ]
+    with Client("memory://") as client, ThreadPoolExecutor(len(cases)) as pool:
+        names = [f"case-{number}" for number in range(len(cases))]
+        for name, (change, _) in zip(names, cases, strict=True):
+            client.create_bucket_config(org="me", nickname=name, **{**good, "uri": f"s3://{bucket}/{name}", **change})
+        reports = list(pool.map(lambda name: client.probe_bucket_config(org="me", nickname=name), names))
+    for (change, says), report in zip(cases, reports, strict=True):
         assert not report.ok, change
         assert any(says in problem for problem in report.problems), (change, report.problems)
         assert "CANARY" not in repr(report)
