@@ -203,10 +203,12 @@ def name_taken(org: str, repo: str, state: str | None) -> AlreadyExistsError:
     """Return the error for a name that a repo in this state has."""
     if state == "pending":
         return AlreadyExistsError(
-            f"the repo {org}/{repo} is being created, or its creation was interrupted: wait for it, "
-            f"or run `arraylake-core repo repair {org}`"
+            f"the repo {org}/{repo} is being created, or its creation was interrupted: try again in a minute, "
+            f"when an interrupted one can be taken over, or run `arraylake-core repo repair {org}` then"
         )
-    return AlreadyExistsError(f"there is a repo {org}/{repo} already: open it, or choose another name")
+    return AlreadyExistsError(
+        f"there is a repo {org}/{repo} already: open it with get_repo or get_or_create_repo, or choose another name"
+    )
 
 
 async def index_metadata(connection: AsyncConnection, repo_id: str, metadata: Mapping[str, Scalar | Sequence[Scalar]]) -> None:

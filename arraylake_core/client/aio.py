@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from arraylake_core.backends.repo_kind import RepoHandle, RepoOptions
 from arraylake_core.catalog.open import catalog_from_uri, default_uri
 from arraylake_core.catalog.request import checked_auth, new_bucket
-from arraylake_core.client.repos import RepoRequest, Repos
+from arraylake_core.client.repos import INTERRUPTED_AFTER, RepoRequest, Repos
 from arraylake_core.errors import AlreadyExistsError, ConfirmationError, InvalidOptionError, PluginError, RepoNotFoundError
 from arraylake_core.models import (
     AuthConfig,
@@ -487,7 +487,7 @@ class AsyncClient:
         older_than
             Leave creations that began later than this ago, since they may still be going on; by default a minute.
         """
-        return await self._repos.repair(org, timedelta(minutes=1) if older_than is None else older_than)
+        return await self._repos.repair(org, INTERRUPTED_AFTER if older_than is None else older_than)
 
     async def get_virtual_chunk_containers(self, name: str) -> dict[str, str]:
         """Return the URL prefixes from which virtual chunks of a repo may be read, each with the nickname of the bucket config that opens it.

@@ -28,7 +28,11 @@ from arraylake_core.models import Author, BucketResponse, RepairAction, RepoKind
 from arraylake_core.names import RepoName, generate_prefix, join_prefix, shown, validate_prefix
 from arraylake_core.plugins import PluginRegistry
 
-__all__ = ["RepoRequest", "Repos"]
+__all__ = ["INTERRUPTED_AFTER", "RepoRequest", "Repos"]
+
+
+INTERRUPTED_AFTER = timedelta(minutes=1)
+"""A creation that has gone on for so long is taken for one that was interrupted."""
 
 
 class RepoRequest(NamedTuple):
@@ -71,7 +75,7 @@ class Repos(NamedTuple):
         bucket, buckets, new = await self._new_record(name, backend, wanted)
         draft = RepoModel(id="", org=name.org, name=name.repo, kind=backend.name, bucket=bucket, prefix=new.prefix)
         backend.check(self._context(draft, buckets, new.virtual_chunk_containers, options=wanted.options))
-        record = await self.catalog.create_repo(name.org, new)
+        record = await self._recorded(name, new)
         try:
             context = self._context(record, buckets, record.virtual_chunk_containers, options=wanted.options)
             handle = await backend.create(context)
@@ -96,7 +100,7 @@ class Repos(NamedTuple):
             raise StorageError(
                 f"there is no {backend.name} repo at {context.location.uri}: nothing was recorded; check bucket and prefix"
             )
-        record = await self.catalog.create_repo(name.org, new)
+        record = await self._recorded(name, new)
         try:
             context = self._context(record, buckets, record.virtual_chunk_containers, options=wanted.options)
             handle = await backend.open(context, read_only=False, checkout=backend.checkout_default)
@@ -157,6 +161,17 @@ class Repos(NamedTuple):
         return self._context(
             RepoModel(id="", org="", name="", kind="", bucket=bucket, prefix=bucket.prefix), {}, {}, access=access
         )
+
+    async def _recorded(self, name: RepoName, new: NewRepo) -> RepoModel:
+        """Record a repo as pending, after finishing a creation of that name which was interrupted, so that a script that died can be run again."""
+        try:
+            return await self.catalog.create_repo(name.org, new)
+        except AlreadyExistsError:
+            for unfinished in await self.catalog.unfinished_repos(name.org):
+                stale = unfinished.state == "pending" and utc_now() - unfinished.since >= INTERRUPTED_AFTER
+                if stale and unfinished.repo.name == name.repo and (await self._finish(unfinished)).action == "dropped":
+                    return await self.catalog.create_repo(name.org, new)
+            raise
 
     async def _finish(self, unfinished: UnfinishedRepo) -> RepairAction:
         repo = unfinished.repo

@@ -122,6 +122,19 @@ def test_p22_repair_leaves_what_may_still_be_going_on(uri):
         assert [action.action for action in client.repair_repos("me", older_than=NOW)] == ["dropped"]
 
 
+@pytest.mark.parametrize(("step", "when"), [("create_repo", "after"), ("backend create", "after")])
+def test_p22_a_script_that_died_while_creating_is_run_again(uri, step, when, monkeypatch):
+    die(uri, step, when, "create")
+    with Client(uri) as client:
+        with pytest.raises(ArraylakeError, match="try again in a minute"):
+            client.get_or_create_repo("me/ocean")
+        monkeypatch.setattr("arraylake_core.client.repos.INTERRUPTED_AFTER", NOW)
+        repo = client.get_or_create_repo("me/ocean")
+        repo.root_group.create_array("t", shape=(4,), dtype="i4")
+        assert repo.commit("It works")
+        assert client.repair_repos("me", older_than=NOW) == []
+
+
 def test_p22_repair_purges_what_can_no_longer_be_restored(tmp_path, uri):
     with Client(uri) as client:
         client.create_repo("me/ocean")
