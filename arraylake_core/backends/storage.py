@@ -160,7 +160,7 @@ class StoragePlatform(ABC):
         """
         _, _, rest = uri.partition("://")
         name, _, prefix = rest.partition("/")
-        if "@" in name or "?" in rest or "#" in rest:
+        if "@" in rest or "?" in rest or "#" in rest:
             raise InvalidNameError(
                 "a bucket URI is 'platform://bucket[/prefix]', without user, query or fragment: credentials go into auth_config"
             )

@@ -108,10 +108,15 @@ def _sqlite_engine(path: Path, *, durable: bool) -> AsyncEngine:
     )
 
     def on_connect(connection: DBAPIConnection, record: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
-        cursor.close()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA foreign_keys=ON")
+            cursor.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
+            cursor.close()
+        except BaseException:
+            # SQLAlchemy drops a connection whose preparation fails, as a damaged file's does, without closing it.
+            connection.close()
+            raise
 
     def on_begin(connection: Connection) -> None:
         # The write lock is taken at the start: a transaction that reads first and writes later can't get it once another has written.

@@ -3,7 +3,9 @@
 A catalog that is at that revision already, which is nearly always so, costs one read, and Alembic is not imported.
 """
 
+import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -113,6 +115,19 @@ def _remove(draft: Path) -> None:
         draft.with_name(draft.name + suffix).unlink(missing_ok=True)
 
 
+_migrating = threading.Lock()
+_POLL_SECONDS = 0.01
+
+
+def _unlock_after_fork() -> None:
+    global _migrating
+    _migrating = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_after_fork)
+
+
 async def _migrate(connection: AsyncConnection, home: Home, fill: Fill) -> None:
     path = home.database.path
     tables = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
@@ -122,7 +137,13 @@ async def _migrate(connection: AsyncConnection, home: Home, fill: Fill) -> None:
         )
     if tables:
         await _check_keys(connection, home)
-    await connection.run_sync(_upgrade_tables, path)
+    # Alembic keeps the migration that is going on in globals of its modules: one at a time in a process. Whoever waits lets its loop go on.
+    while not _migrating.acquire(blocking=False):  # noqa: ASYNC110 - no event crosses from one thread's loop to another's
+        await asyncio.sleep(_POLL_SECONDS)
+    try:
+        await connection.run_sync(_upgrade_tables, path)
+    finally:
+        _migrating.release()
     if not tables:
         await fill(connection)
 

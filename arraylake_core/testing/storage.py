@@ -111,7 +111,13 @@ class StoragePlatformTests:
     def test_p10_a_password_in_a_uri_is_not_repeated(self, platform: StoragePlatform) -> None:
         """Wherever in it people put one."""
         scheme = platform.schemes[0]
-        for place in (f"user:{CANARY}@bucket/prefix", f"{CANARY}@bucket", f"/user:{CANARY}@bucket", f"bucket?secret={CANARY}"):
+        for place in (
+            f"user:{CANARY}@bucket/prefix",
+            f"user:{CANARY}/x@bucket",
+            f"{CANARY}@bucket",
+            f"/user:{CANARY}@bucket",
+            f"bucket?secret={CANARY}",
+        ):
             with pytest.raises(InvalidNameError) as caught:
                 platform.parse_uri(f"{scheme}://{place}")
             assert CANARY not in "".join(traceback.format_exception_only(caught.value))

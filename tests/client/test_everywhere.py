@@ -36,6 +36,24 @@ def test_p27_one_async_client_serves_several_loops():
     asyncio.run(client.close())
 
 
+@pytest.mark.parametrize("same_loop", [True, False])
+def test_p27_new_catalogs_are_opened_by_many_threads_or_tasks_at_once(tmp_path, same_loop):
+    uris = [*(f"sqlite:///{tmp_path}/{number}/catalog.db" for number in range(4)), *["memory://"] * 4]
+
+    async def first(uri: str) -> list[str]:
+        async with AsyncClient(uri) as client:
+            return [org.name for org in await client.list_orgs()]
+
+    async def all_at_once() -> list[list[str]]:
+        return await asyncio.gather(*map(first, uris))
+
+    if same_loop:
+        assert asyncio.run(all_at_once()) == [["me"]] * 8
+        return
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda uri: asyncio.run(first(uri)), uris)) == [["me"]] * 8
+
+
 def _create_and_list(client: Client, worker: int) -> None:
     for number in range(5):
         client.create_repo(f"me/repo-{worker}-{number}")
