@@ -300,7 +300,9 @@ def _done[**P](call: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) 
 
 
 def _listing(filesystem: "AbstractFileSystem", path: str) -> list[str]:
-    return list(filesystem.ls(path, detail=False, refresh=True))
+    # Not every file system takes refresh=True; this one call they all have.
+    filesystem.invalidate_cache()
+    return list(filesystem.ls(path, detail=False))
 
 
 def _remove(filesystem: "AbstractFileSystem", path: str, names: list[str]) -> None:

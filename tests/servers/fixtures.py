@@ -3,12 +3,16 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from arraylake_core.plugins import default_registry
 from tests.servers.lying_proxy import Lie, lying_proxy
 from tests.servers.seaweedfs import SeaweedFS, find_weed, running_seaweedfs
+from tests.servers.sftp import PLUGIN, SftpServer, running_sftp
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +48,35 @@ def lying_store(seaweedfs: SeaweedFS) -> Iterator[Callable[[Lie], str]]:
     """Return the URL of the server behind a proxy that tells a lie about conditional writes; only the public bucket can be used."""
     with ExitStack() as proxies:
         yield lambda lie: proxies.enter_context(lying_proxy(seaweedfs.endpoint, lie))
+
+
+@pytest.fixture(scope="session")
+def sftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpServer]:
+    """A running SFTP server; where its library is missing, a failure in CI, and a skip elsewhere."""
+    if find_spec("asyncssh") is None or find_spec("paramiko") is None:
+        message = "an SFTP server and its client are missing: install asyncssh and paramiko"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    with running_sftp(tmp_path_factory.mktemp("sftp")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def sftp_plugin() -> Iterator[Path]:
+    """Install a stranger's distribution with the platform "sftp", here and in processes that are started from here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(PLUGIN)
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(PLUGIN), os.environ.get("PYTHONPATH")])))
+        default_registry.cache_clear()
+        yield PLUGIN
+    default_registry.cache_clear()
+
+
+@pytest.fixture
+def sftp_bucket_config(sftp_server: SftpServer, sftp_plugin: Path) -> dict[str, object]:
+    """The arguments of create_bucket_config, but for the org, for a new directory of the SFTP server."""
+    return {
+        "nickname": "sftp",
+        "uri": "sftp://loopback/lake",
+        "extra_config": sftp_server.bucket(f"/{uuid4().hex}"),
+        "auth_config": {"method": "anonymous"},
+    }
