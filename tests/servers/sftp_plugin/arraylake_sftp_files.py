@@ -1,5 +1,6 @@
 """fsspec's SFTP file system, made fit for threads."""
 
+import socket
 import threading
 
 import paramiko
@@ -34,6 +35,8 @@ class ThreadedSFTPFileSystem(SFTPFileSystem):
                 port = self._kwargs["port"]
                 client.get_host_keys().add(self.host if port == 22 else f"[{self.host}]:{port}", kind, entry.key)
                 client.connect(self.host, **self._kwargs, allow_agent=False, look_for_keys=False)
+                # Each request waits for its answer: nothing is gained by gathering small packets.
+                client.get_transport().sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self.client = client
             return self.client
 

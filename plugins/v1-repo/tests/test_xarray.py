@@ -1,0 +1,94 @@
+"""xarray's own tests of its Zarr backend, on the store of a V1 repo, in Zarr formats 2 and 3."""
+
+import contextlib
+from collections.abc import Iterator
+from uuid import uuid4
+
+import numpy as np
+import pytest
+import xarray as xr
+from arraylake_v1_repo import Repo
+from xarray.tests.conftest import time_unit, use_dask  # noqa: F401 - fixtures, which ZarrBase asks for by name
+from xarray.tests.test_backends import ZarrBase, default_zarr_format  # noqa: F401 - another one
+from zarr.abc.store import Store
+
+from arraylake_core import Client
+
+# What zarr and xarray say, on every store, of Zarr format 3: nothing of it is about the store.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part:UserWarning"),
+    pytest.mark.filterwarnings("ignore:The data type .* does not have a Zarr V3 specification"),
+]
+
+
+class V1Tests(ZarrBase):
+    """Each target is the store of a new repo."""
+
+    place: str
+
+    @pytest.fixture(autouse=True)
+    def _client(self, client_on) -> None:
+        self.client: Client = client_on(self.place)
+
+    def new_repo(self) -> Repo:
+        return self.client.create_repo(f"me/x{uuid4().hex[:12]}", kind="v1")
+
+    @contextlib.contextmanager
+    def create_zarr_target(self) -> Iterator[Store]:
+        yield self.new_repo().store
+
+
+class TestUncommitted(V1Tests):
+    """A session reads what it wrote itself; in memory, by fsspec."""
+
+    place = "memory"
+
+
+class TestCommitted(V1Tests):
+    """What a test saves is committed, and read by others who open the repo anew; on local disk, by obstore."""
+
+    place = "file"
+
+    @contextlib.contextmanager
+    def create_zarr_target(self) -> Iterator[Store]:
+        repo = self.new_repo()
+        self.repo_of = {**getattr(self, "repo_of", {}), id(repo.store): repo}
+        yield repo.store
+
+    def save(self, dataset, store_target, **kwargs):
+        saved = super().save(dataset, store_target, **kwargs)
+        self.repo_of[id(store_target)].commit("Saved by a test")
+        return saved
+
+    @contextlib.contextmanager
+    def open(self, path, **kwargs):
+        reader = self.client.get_repo(self.repo_of[id(path)].name, read_only=True)
+        with super().open(reader.store, **kwargs) as dataset:
+            yield dataset
+
+
+@pytest.mark.parametrize("place", ["file", "memory", "s3", "sftp"])
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("consolidated", [False, True])
+def test_a_dataset_goes_in_and_comes_out_everywhere(client_on, place, zarr_format, consolidated):
+    """Written, appended to and overwritten in part, each committed and read anew."""
+    client = client_on(place)
+    repo = client.create_repo(f"me/x{uuid4().hex[:12]}", kind="v1")
+    values = np.arange(60.0).reshape(6, 10)
+    whole = xr.Dataset(
+        {"sst": (("time", "x"), values)}, {"time": np.arange(6), "x": list("abcdefghij")}, {"title": "Sea surface"}
+    )
+    options = {"zarr_format": zarr_format, "consolidated": consolidated}
+    whole.isel(time=slice(0, 4)).to_zarr(repo.store, mode="w", encoding={"sst": {"chunks": (2, 5)}}, **options)
+    repo.commit("Four")
+    whole.isel(time=slice(4, 6)).to_zarr(repo.store, append_dim="time", **options)
+    repo.commit("Two more")
+    changed = (whole + 1).isel(time=slice(2, 4)).drop_vars("x")
+    changed.to_zarr(repo.store, region={"time": slice(2, 4), "x": slice(0, 10)}, **options)
+    repo.commit("Two corrected")
+    expected = whole.copy(deep=True)
+    expected["sst"][2:4] += 1
+    again = client.get_repo(repo.name, read_only=True)
+    xr.testing.assert_identical(again.to_xarray(consolidated=consolidated).load(), expected)
+    again.checkout(again.commit_log[2].id)
+    xr.testing.assert_identical(again.to_xarray(consolidated=consolidated).load(), whole.isel(time=slice(0, 4)))
