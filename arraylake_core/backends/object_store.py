@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from arraylake_core.backends.credentials import AnonymousCredentials, CredentialProvider, S3Credentials
+from arraylake_core.backends.credentials import AnonymousCredentials, CredentialProvider, Credentials, S3Credentials
 from arraylake_core.backends.storage import ObjectStoreSpec
 from arraylake_core.errors import CredentialsError, PluginError, StorageError
 from arraylake_core.secret import reveal
@@ -16,15 +16,15 @@ __all__ = ["open_object_store"]
 _DEFAULT_REGION = "us-east-1"
 
 
-async def open_object_store(spec: ObjectStoreSpec) -> "LocalStore | S3Store":
+async def open_object_store(spec: ObjectStoreSpec, *, blocking: bool = False) -> "LocalStore | S3Store":
     """Return an obstore store, rooted at the description's prefix, whose credentials refresh by themselves.
-
-    Credentials are asked for on the running loop: use the store's ``_async`` methods.
 
     Parameters
     ----------
     spec
         What a platform's ``object_store`` returned.
+    blocking
+        Whether its blocking methods are to work too. Without it, use the ``_async`` ones: credentials are asked for on the running loop.
 
     Raises
     ------
@@ -43,17 +43,18 @@ async def open_object_store(spec: ObjectStoreSpec) -> "LocalStore | S3Store":
         case "file":
             return LocalStore(spec.prefix, mkdir=True)
         case "s3":
-            return await _s3_store(spec)
+            return await _s3_store(spec, blocking)
     raise StorageError(f"there is no fast path to {spec.protocol} stores in this release: use the platform's fsspec file system")
 
 
-async def _s3_store(spec: ObjectStoreSpec) -> "S3Store":
+async def _s3_store(spec: ObjectStoreSpec, blocking: bool) -> "S3Store":
     from obstore.store import S3Store
 
     if spec.credentials is None:
         raise CredentialsError("an S3 store was described without credentials: name an auth method, if only anonymous")
     anonymous = isinstance(await spec.credentials.get(), AnonymousCredentials)
     endpoint, virtual = _s3_endpoint(spec)
+    callback = BlockingS3CredentialCallback if blocking else S3CredentialCallback
     return S3Store(
         spec.bucket,
         prefix=spec.prefix or None,
@@ -69,7 +70,7 @@ async def _s3_store(spec: ObjectStoreSpec) -> "S3Store":
             "request_payer": False,
         },
         client_options={"allow_http": spec.allow_http},
-        credential_provider=None if anonymous else S3CredentialCallback(spec.credentials),
+        credential_provider=None if anonymous else callback(spec.credentials),
     )
 
 
@@ -91,12 +92,26 @@ class S3CredentialCallback:
 
     async def __call__(self) -> "S3Credential":
         """Return the set that is valid now."""
-        credentials = await self._provider.get()
-        if not isinstance(credentials, S3Credentials):
-            raise CredentialsError(f"an S3 store needs S3 credentials, not {type(credentials).__name__}")
-        return {
-            "access_key_id": credentials.aws_access_key_id,
-            "secret_access_key": credentials.aws_secret_access_key.reveal(),
-            "token": reveal(credentials.aws_session_token),
-            "expires_at": credentials.expiration,
-        }
+        return _for_obstore(await self._provider.get())
+
+
+class BlockingS3CredentialCallback:
+    """The same for stores whose blocking methods are used."""
+
+    def __init__(self, provider: CredentialProvider) -> None:
+        self._provider = provider
+
+    def __call__(self) -> "S3Credential":
+        """Return the set that is valid now."""
+        return _for_obstore(self._provider.get_blocking())
+
+
+def _for_obstore(credentials: Credentials) -> "S3Credential":
+    if not isinstance(credentials, S3Credentials):
+        raise CredentialsError(f"an S3 store needs S3 credentials, not {type(credentials).__name__}")
+    return {
+        "access_key_id": credentials.aws_access_key_id,
+        "secret_access_key": credentials.aws_secret_access_key.reveal(),
+        "token": reveal(credentials.aws_session_token),
+        "expires_at": credentials.expiration,
+    }

@@ -1,0 +1,210 @@
+"""The bytes of a repo on a platform that only fsspec reaches: memory, SFTP, WebDAV, and whatever a third party brings."""
+
+import asyncio
+import os
+import random
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from arraylake_core.errors import ArraylakeError, StorageError
+from arraylake_v1_repo.objects import ObjectInfo, failed
+
+if TYPE_CHECKING:
+    from fsspec.spec import AbstractFileSystem
+
+    from arraylake_core.backends import CredentialProvider, Credentials, Location, StoragePlatform
+
+__all__ = ["FsspecObjects"]
+
+_TRIES = 5
+_FIRST_WAIT = 0.1
+_PERMANENT = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, NotImplementedError)
+
+
+class _Threads(threading.local):
+    """What each thread has for itself: many fsspec file systems, paramiko's among them, can't be shared between threads."""
+
+    def __init__(self) -> None:
+        self.filesystem: AbstractFileSystem | None = None
+        self.credentials: Credentials | None = None
+        self.made: set[str] = set()
+
+
+class FsspecObjects:
+    """Objects on an fsspec file system.
+
+    Parameters
+    ----------
+    platform, location, credentials
+        Where they are.
+    """
+
+    def __init__(self, platform: "StoragePlatform", location: "Location", credentials: "CredentialProvider") -> None:
+        self._platform, self._location, self._credentials = platform, location, credentials
+        self._root = platform.path(location)
+        self._threads = _Threads()
+        self._pool: ThreadPoolExecutor | None = None
+        self._pid = 0
+
+    def __reduce__(self) -> "tuple[type[FsspecObjects], tuple[StoragePlatform, Location, CredentialProvider]]":
+        if self._location.platform == "memory":
+            raise StorageError(
+                f"{self.place} lives in the memory of this process: keep the repo in a bucket on disk to use it from others"
+            )
+        return type(self), (self._platform, self._location, self._credentials)
+
+    def __repr__(self) -> str:
+        return f"<objects at {self.place}>"
+
+    @property
+    def place(self) -> str:
+        """Where they are, for messages."""
+        return self._location.uri
+
+    async def get(self, key: str) -> bytes | None:
+        """Return an object, or None where there is none of that key."""
+
+        def read(filesystem: "AbstractFileSystem") -> bytes | None:
+            try:
+                return bytes(filesystem.cat_file(self._path(key)))
+            except FileNotFoundError:
+                return None
+
+        return await self._run("read", key, read)
+
+    async def get_range(self, key: str, start: int, end: int) -> bytes:
+        """Return the bytes from ``start`` up to, without, ``end``."""
+        if start == end:
+            return b""
+        data = await self._run(
+            f"read bytes {start} to {end} of", key, lambda filesystem: bytes(filesystem.cat_file(self._path(key), start, end))
+        )
+        if len(data) != end - start:
+            raise StorageError(f"{key} at {self.place} is cut off: it has no bytes {start} to {end}; restore it from a backup")
+        return data
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Write an object, whole or not at all."""
+        await self._run("write", key, lambda filesystem: self._write(filesystem, key, data))
+
+    def put_blocking(self, key: str, data: bytes) -> None:
+        """Do what ``put`` does, for threads without an event loop."""
+        self._attempt("write", key, lambda filesystem: self._write(filesystem, key, data))
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects; missing ones do no harm."""
+
+        def remove(filesystem: "AbstractFileSystem") -> None:
+            for key in keys:
+                with suppress(FileNotFoundError):
+                    filesystem.rm_file(self._path(key))
+
+        await self._run("delete", keys[0] if keys else "", remove)
+
+    async def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        """Give all objects below a prefix."""
+
+        def find(filesystem: "AbstractFileSystem") -> list[ObjectInfo]:
+            filesystem.invalidate_cache()
+            root = self._path(prefix)
+            try:
+                found = filesystem.find(root, detail=True)
+            except FileNotFoundError:
+                return []
+            return [
+                ObjectInfo(key, int(info["size"] or 0), _modified(filesystem, path, info))
+                for path, info in found.items()
+                if not (key := self._key(path)).endswith(".part") and (not prefix or key.startswith(f"{prefix}/"))
+            ]
+
+        for info in await self._run("list", prefix, find):
+            yield info
+
+    async def head(self, key: str) -> ObjectInfo | None:
+        """Return what the store says of an object."""
+
+        def look(filesystem: "AbstractFileSystem") -> ObjectInfo | None:
+            filesystem.invalidate_cache()
+            try:
+                info = filesystem.info(self._path(key))
+            except FileNotFoundError:
+                return None
+            return ObjectInfo(key, int(info["size"] or 0), _modified(filesystem, self._path(key), info))
+
+        return await self._run("look at", key, look)
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key}" if key else self._root
+
+    def _key(self, path: str) -> str:
+        return path.partition(f"{self._root.strip('/')}/")[2]
+
+    def _write(self, filesystem: "AbstractFileSystem", key: str, data: bytes) -> None:
+        path = self._path(key)
+        if filesystem.async_impl or self._location.platform == "memory":
+            # An object store shows an object whole or not at all.
+            filesystem.pipe_file(path, data)
+            return
+        parent = path.rpartition("/")[0]
+        if parent not in self._threads.made:
+            filesystem.makedirs(parent, exist_ok=True)
+            self._threads.made.add(parent)
+        aside = f"{path}.{secrets.token_hex(6)}.part"
+        try:
+            filesystem.pipe_file(aside, data)
+            if key.startswith("refs/") and filesystem.exists(path):
+                filesystem.rm_file(path)
+            filesystem.mv(aside, path)
+        except Exception:
+            filesystem.invalidate_cache()
+            # Somebody else may have written it: what has one name is one content, so that it is as good as ours.
+            done = not key.startswith("refs/") and filesystem.exists(path) and filesystem.size(path) == len(data)
+            with suppress(Exception):
+                filesystem.rm_file(aside)
+            if not done:
+                self._threads.made.discard(parent)
+                raise
+
+    def _filesystem(self) -> "AbstractFileSystem":
+        credentials = self._credentials.get_blocking()
+        mine = self._threads
+        if mine.filesystem is None or mine.credentials is not credentials:
+            mine.filesystem = self._platform.filesystem(self._location, credentials)
+            mine.credentials = credentials
+        return mine.filesystem
+
+    def _attempt[T](self, what: str, key: str, step: "Callable[[AbstractFileSystem], T]") -> T:
+        for attempt in range(_TRIES):
+            try:
+                return step(self._filesystem())
+            except (ArraylakeError, *_PERMANENT) as error:
+                raise failed(what, key, self.place, error) from None
+            except Exception as error:  # noqa: BLE001 - every file system has errors of its own
+                # A broken connection is not mended by using it again.
+                self._threads.filesystem = None
+                if attempt == _TRIES - 1:
+                    raise failed(what, key, self.place, error) from None
+                time.sleep(_FIRST_WAIT * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - nothing secret about it
+        raise AssertionError("unreachable")
+
+    async def _run[T](self, what: str, key: str, step: "Callable[[AbstractFileSystem], T]") -> T:
+        if self._pool is None or self._pid != os.getpid():
+            self._pool, self._pid = ThreadPoolExecutor(8, thread_name_prefix="arraylake-v1"), os.getpid()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._attempt, what, key, step)
+
+
+def _modified(filesystem: "AbstractFileSystem", path: str, info: dict[str, object]) -> datetime:
+    for name in ("mtime", "modified", "LastModified", "last_modified", "updated", "created"):
+        value = info.get(name)
+        if isinstance(value, datetime):
+            return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+        if isinstance(value, int | float):
+            return datetime.fromtimestamp(value, UTC)
+    found: datetime = filesystem.modified(path)
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,223 @@
+"""The bytes of one repo: small, whole objects below its prefix, reached through obstore where there is a way, and through fsspec elsewhere."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from arraylake_core.backends import ObjectStoreSpec
+from arraylake_core.backends.object_store import open_object_store
+from arraylake_core.errors import ArraylakeError, StorageError
+
+if TYPE_CHECKING:
+    from obstore.store import LocalStore, S3Store
+
+    from arraylake_core.backends import CredentialProvider, Location, StoragePlatform
+
+__all__ = ["ObjectInfo", "Objects", "ObstoreObjects", "open_objects"]
+
+_FAST_PROTOCOLS = frozenset({"file", "s3"})
+
+
+class ObjectInfo(NamedTuple):
+    """What a store says of an object.
+
+    Parameters
+    ----------
+    key
+        Relative to the repo's prefix.
+    size
+        In bytes.
+    modified
+        When it was written, by the store's clock.
+    """
+
+    key: str
+    size: int
+    modified: datetime
+
+
+class Objects(Protocol):
+    """The objects of one repo. Keys are relative to its prefix; all but those below ``refs/`` never change once written."""
+
+    @property
+    def place(self) -> str:
+        """Where they are, for messages."""
+        ...
+
+    async def get(self, key: str) -> bytes | None:
+        """Return an object, or None where there is none of that key."""
+        ...
+
+    async def get_range(self, key: str, start: int, end: int) -> bytes:
+        """Return the bytes from ``start`` up to, without, ``end``; StorageError where they are not all there."""
+        ...
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Write an object, whole or not at all."""
+        ...
+
+    def put_blocking(self, key: str, data: bytes) -> None:
+        """Do what ``put`` does, for threads without an event loop."""
+        ...
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects; missing ones do no harm."""
+        ...
+
+    def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        """Give all objects below a prefix, such as ``chunks``, in any order."""
+        ...
+
+    async def head(self, key: str) -> ObjectInfo | None:
+        """Return what the store says of an object, or None where there is none."""
+        ...
+
+
+async def open_objects(platform: "StoragePlatform", location: "Location", credentials: "CredentialProvider") -> Objects:
+    """Return the objects below a location, over the fastest way that its platform offers."""
+    spec = platform.object_store(location, credentials)
+    if spec is not None and spec.protocol in _FAST_PROTOCOLS:
+        objects = ObstoreObjects(spec, location.uri)
+        await objects.ready()
+        return objects
+    from arraylake_v1_repo.filesystem import FsspecObjects
+
+    return FsspecObjects(platform, location, credentials)
+
+
+class ObstoreObjects:
+    """Objects in a store that obstore speaks to.
+
+    Parameters
+    ----------
+    spec
+        The neutral description of the repo's place.
+    place
+        Its URI, for messages.
+    """
+
+    def __init__(self, spec: ObjectStoreSpec, place: str) -> None:
+        self.place = place
+        self._spec = spec
+        self._store: LocalStore | S3Store | None = None
+
+    def __reduce__(self) -> tuple[type["ObstoreObjects"], tuple[ObjectStoreSpec, str]]:
+        return type(self), (self._spec, self.place)
+
+    def __repr__(self) -> str:
+        return f"<objects at {self.place}>"
+
+    async def ready(self) -> "LocalStore | S3Store":
+        """Return the store, opened where it was not yet."""
+        if self._store is None:
+            self._store = await open_object_store(self._spec, blocking=True)
+        return self._store
+
+    async def get(self, key: str) -> bytes | None:
+        """Return an object, or None where there is none of that key."""
+        import obstore
+
+        store = await self.ready()
+        try:
+            answer = await obstore.get_async(store, key)
+            return bytes(await answer.bytes_async())
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # noqa: BLE001 - obstore's errors have many types
+            raise self._failed("read", key, error) from None
+
+    async def get_range(self, key: str, start: int, end: int) -> bytes:
+        """Return the bytes from ``start`` up to, without, ``end``."""
+        if start == end:
+            return b""
+        import obstore
+
+        store = await self.ready()
+        try:
+            data = bytes(await obstore.get_range_async(store, key, start=start, end=end))
+        except Exception as error:  # noqa: BLE001
+            raise self._failed(f"read bytes {start} to {end} of", key, error) from None
+        if len(data) != end - start:
+            raise StorageError(f"{key} at {self.place} is cut off: it has no bytes {start} to {end}; restore it from a backup")
+        return data
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Write an object, whole or not at all."""
+        import obstore
+
+        store = await self.ready()
+        try:
+            await obstore.put_async(store, key, data)
+        except Exception as error:  # noqa: BLE001
+            raise self._failed("write", key, error) from None
+
+    def put_blocking(self, key: str, data: bytes) -> None:
+        """Do what ``put`` does, for threads without an event loop."""
+        import obstore
+
+        if self._store is None:
+            from arraylake_core.loops import run
+
+            run(self.ready())
+        assert self._store is not None
+        try:
+            obstore.put(self._store, key, data)
+        except Exception as error:  # noqa: BLE001
+            raise self._failed("write", key, error) from None
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects; missing ones do no harm."""
+        import obstore
+
+        store = await self.ready()
+
+        async def one(key: str) -> None:
+            try:
+                await obstore.delete_async(store, key)
+            except FileNotFoundError:
+                return
+            except Exception as error:  # noqa: BLE001
+                raise self._failed("delete", key, error) from None
+
+        for begin in range(0, len(keys), 64):
+            await asyncio.gather(*map(one, keys[begin : begin + 64]))
+
+    async def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        """Give all objects below a prefix."""
+        import obstore
+
+        store = await self.ready()
+        try:
+            async for page in obstore.list(store, prefix=prefix or None, chunk_size=1000):
+                for found in page:
+                    if not prefix or found["path"].startswith(f"{prefix}/"):
+                        yield ObjectInfo(found["path"], found["size"], found["last_modified"].astimezone(UTC))
+        except Exception as error:  # noqa: BLE001
+            raise self._failed("list", prefix, error) from None
+
+    async def head(self, key: str) -> ObjectInfo | None:
+        """Return what the store says of an object."""
+        import obstore
+
+        store = await self.ready()
+        try:
+            found = await obstore.head_async(store, key)
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # noqa: BLE001
+            raise self._failed("look at", key, error) from None
+        return ObjectInfo(key, found["size"], found["last_modified"].astimezone(UTC))
+
+    def _failed(self, what: str, key: str, error: Exception) -> ArraylakeError:
+        return failed(what, key, self.place, error)
+
+
+def failed(what: str, key: str, place: str, error: Exception) -> ArraylakeError:
+    """Return the error that users see for one of a store's library, whose own message may hold anything."""
+    if isinstance(error, ArraylakeError):
+        return error
+    return StorageError(
+        f"could not {what} {key or 'the objects'} at {place} ({type(error).__name__}): look at the bucket, its credentials and the network, "
+        "then try again"
+    )
