@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["FsspecObjects"]
 
 _TRIES = 5
+_TRIES_OF_STORES = 2
 _FIRST_WAIT = 0.1
 _PERMANENT = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, NotImplementedError)
 
@@ -83,7 +84,9 @@ class FsspecObjects:
         if start == end:
             return b""
         data = await self._run(
-            f"read bytes {start} to {end} of", key, lambda filesystem: bytes(filesystem.cat_file(self._path(key), start, end))
+            f"read bytes {start} to {end} of",
+            key,
+            lambda filesystem: bytes(filesystem.cat_file(self._path(key), start=start, end=end)),
         )
         if len(data) != end - start:
             raise StorageError(f"{key} at {self.place} is cut off: it has no bytes {start} to {end}; restore it from a backup")
@@ -112,17 +115,13 @@ class FsspecObjects:
 
         def find(filesystem: "AbstractFileSystem") -> list[ObjectInfo]:
             filesystem.invalidate_cache()
-            root = self._path(prefix)
-            try:
-                found = filesystem.find(root, detail=True)
-            except FileNotFoundError:
-                return []
             return [
                 ObjectInfo(key, int(info["size"] or 0), _modified(filesystem, path, info))
-                for path, info in found.items()
+                for path, info in _files(filesystem, self._path(prefix)).items()
                 if not (key := self._key(path)).endswith(".part") and (not prefix or key.startswith(f"{prefix}/"))
             ]
 
+        prefix = prefix.rstrip("/")
         for info in await self._run("list", prefix, find):
             yield info
 
@@ -158,9 +157,7 @@ class FsspecObjects:
         aside = f"{path}.{secrets.token_hex(6)}.part"
         try:
             filesystem.pipe_file(aside, data)
-            if key.startswith("refs/") and filesystem.exists(path):
-                filesystem.rm_file(path)
-            filesystem.mv(aside, path)
+            self._rename(filesystem, key, aside, path)
         except Exception:
             filesystem.invalidate_cache()
             # Somebody else may have written it: what has one name is one content, so that it is as good as ours.
@@ -171,6 +168,16 @@ class FsspecObjects:
                 self._threads.made.discard(parent)
                 raise
 
+    def _rename(self, filesystem: "AbstractFileSystem", key: str, aside: str, path: str) -> None:
+        try:
+            filesystem.mv(aside, path)
+        except Exception:
+            # Some file systems rename to a free name only. That both are there tells that this one does, and that it has not happened.
+            if not (key.startswith("refs/") and filesystem.exists(aside) and filesystem.exists(path)):
+                raise
+            filesystem.rm_file(path)
+            filesystem.mv(aside, path)
+
     def _filesystem(self) -> "AbstractFileSystem":
         credentials = self._credentials.get_blocking()
         mine = self._threads
@@ -180,23 +187,53 @@ class FsspecObjects:
         return mine.filesystem
 
     def _attempt[T](self, what: str, key: str, step: "Callable[[AbstractFileSystem], T]") -> T:
-        for attempt in range(_TRIES):
+        attempt, tries = 0, _TRIES
+        while True:
+            attempt += 1
             try:
-                return step(self._filesystem())
+                filesystem = self._filesystem()
+                # The object stores of fsspec try again by themselves, for a long time.
+                tries = _TRIES_OF_STORES if filesystem.async_impl else _TRIES
+                return step(filesystem)
             except (ArraylakeError, *_PERMANENT) as error:
                 raise failed(what, key, self.place, error) from None
             except Exception as error:  # noqa: BLE001 - every file system has errors of its own
                 # A broken connection is not mended by using it again.
                 self._threads.filesystem = None
-                if attempt == _TRIES - 1:
+                if attempt >= tries:
                     raise failed(what, key, self.place, error) from None
-                time.sleep(_FIRST_WAIT * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - nothing secret about it
-        raise AssertionError("unreachable")
+                time.sleep(_FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - nothing secret about it
 
     async def _run[T](self, what: str, key: str, step: "Callable[[AbstractFileSystem], T]") -> T:
         if self._pool is None or self._pid != os.getpid():
             self._pool, self._pid = ThreadPoolExecutor(8, thread_name_prefix="arraylake-v1"), os.getpid()
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._attempt, what, key, step)
+
+
+def _files(filesystem: "AbstractFileSystem", root: str) -> dict[str, dict[str, object]]:
+    """Return what is known of each file below a path; a directory that can't be listed is an error, and none that vanishes."""
+    if filesystem.async_impl:
+        try:
+            found = filesystem.find(root, detail=True)
+        except FileNotFoundError:
+            return {}
+        # Object stores show directories too, some of which are no objects.
+        return {path: info for path, info in found.items() if info["type"] == "file"}
+    files: dict[str, dict[str, object]] = {}
+    directories = [root]
+    while directories:
+        directory = directories.pop()
+        try:
+            # fsspec's own find passes directories that fail by in silence.
+            entries = filesystem.ls(directory, detail=True)
+        except FileNotFoundError:
+            continue
+        for info in entries:
+            if info["type"] == "directory":
+                directories.append(info["name"])
+            else:
+                files[info["name"]] = info
+    return files
 
 
 def _modified(filesystem: "AbstractFileSystem", path: str, info: dict[str, object]) -> datetime:

@@ -1,6 +1,7 @@
 """The bytes of one repo: small, whole objects below its prefix, reached through obstore where there is a way, and through fsspec elsewhere."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["ObjectInfo", "Objects", "ObstoreObjects", "open_objects"]
 
 _FAST_PROTOCOLS = frozenset({"file", "s3"})
+_TRIES = 5
+_FIRST_WAIT = 0.1
 
 
 class ObjectInfo(NamedTuple):
@@ -169,16 +172,23 @@ class ObstoreObjects:
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; missing ones do no harm."""
         import obstore
+        from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 
         store = await self.ready()
 
         async def one(key: str) -> None:
-            try:
-                await obstore.delete_async(store, key)
-            except FileNotFoundError:
-                return
-            except Exception as error:  # noqa: BLE001
-                raise self._failed("delete", key, error) from None
+            # Deletions are the one request that obstore does not try again when its connection breaks.
+            for attempt in range(_TRIES):
+                try:
+                    await obstore.delete_async(store, key)
+                except FileNotFoundError:
+                    return
+                except Exception as error:  # noqa: BLE001
+                    if attempt == _TRIES - 1 or isinstance(error, PermissionDeniedError | UnauthenticatedError):
+                        raise self._failed("delete", key, error) from None
+                    await asyncio.sleep(_FIRST_WAIT * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - nothing secret about it
+                else:
+                    return
 
         for begin in range(0, len(keys), 64):
             await asyncio.gather(*map(one, keys[begin : begin + 64]))
@@ -187,6 +197,7 @@ class ObstoreObjects:
         """Give all objects below a prefix."""
         import obstore
 
+        prefix = prefix.rstrip("/")
         store = await self.ready()
         try:
             async for page in obstore.list(store, prefix=prefix or None, chunk_size=1000):

@@ -560,7 +560,8 @@ async def test_who_may_only_read_is_told_so(place_named, name):
     assert await (await place.open()).get("chunks/ab/cd") == b"abc"
 
 
-@pytest.mark.parametrize("name", BY_NETWORK)
+# s3fs says the same, after trying for most of a minute.
+@pytest.mark.parametrize("name", ["s3", "sftp"])
 async def test_a_server_that_is_gone_is_an_error_and_not_an_empty_place(proxied, name):
     place, proxy = proxied(name)
     objects = await place.open()
@@ -582,6 +583,10 @@ def test_p10_reprs_show_no_secret(place):
 
 def test_they_pickle_without_secrets(place):
     objects = asyncio.run(place.open())
+    if place.platform.name == "memory":
+        with pytest.raises(StorageError, match="memory of this process"):
+            pickle.dumps(objects)
+        return
     asyncio.run(objects.put("a/b", b"body"))
     pickled = pickle.dumps(objects)
     assert b"CANARY" not in pickled
