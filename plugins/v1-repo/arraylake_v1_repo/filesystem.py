@@ -116,7 +116,7 @@ class FsspecObjects:
         def find(filesystem: "AbstractFileSystem") -> list[ObjectInfo]:
             filesystem.invalidate_cache()
             return [
-                ObjectInfo(key, int(info["size"] or 0), _modified(filesystem, path, info))
+                ObjectInfo(key, _size(info), _modified(filesystem, path, info))
                 for path, info in _files(filesystem, self._path(prefix)).items()
                 if not (key := self._key(path)).endswith(".part") and (not prefix or key.startswith(f"{prefix}/"))
             ]
@@ -134,7 +134,7 @@ class FsspecObjects:
                 info = filesystem.info(self._path(key))
             except FileNotFoundError:
                 return None
-            return ObjectInfo(key, int(info["size"] or 0), _modified(filesystem, self._path(key), info))
+            return ObjectInfo(key, _size(info), _modified(filesystem, self._path(key), info))
 
         return await self._run("look at", key, look)
 
@@ -234,6 +234,11 @@ def _files(filesystem: "AbstractFileSystem", root: str) -> dict[str, dict[str, o
             else:
                 files[info["name"]] = info
     return files
+
+
+def _size(info: dict[str, object]) -> int:
+    size = info["size"]
+    return size if isinstance(size, int) else 0
 
 
 def _modified(filesystem: "AbstractFileSystem", path: str, info: dict[str, object]) -> datetime:
