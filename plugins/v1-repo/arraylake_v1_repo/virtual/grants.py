@@ -44,11 +44,9 @@ def find_grant(url: str, grants: Sequence[VirtualSource]) -> GrantedFile:
         raise _denied(url, grants)
     grant = max(matching, key=lambda one: len(one.prefix))
     key = url[len(_directory(grant.prefix)) :]
-    if grant.store.protocol == "file":
-        # Only file URLs are percent-encoded (RFC 8089): in an object store's key a "%" is a "%".
-        parts = [unquote(part, errors="surrogateescape") for part in key.split("/")]
-    else:
-        parts = key.split("/")
+    # Only file URLs are percent-encoded (RFC 8089): in an object store's key a "%" is a "%".
+    encoded = grant.store.protocol == "file"
+    parts = [unquote(part, errors="surrogateescape") if encoded else part for part in key.split("/")]
     if problem := _problem(parts):
         raise PermissionDeniedError(
             f"the source file {shown_url(url)} is not read: {problem}. Spell its path as it is, below {grant.prefix}"
@@ -65,7 +63,7 @@ def granted_path(file: GrantedFile) -> str:
         It does.
     """
     root = os.path.realpath(file.grant.store.prefix)
-    path = os.path.realpath(os.path.join(root, file.key))
+    path = os.path.realpath(f"{root}/{file.key}")
     if not path.startswith(root.rstrip("/") + "/"):
         raise PermissionDeniedError(
             f"the source file {shown_url(file.url)} is not read: a symbolic link leads out of {file.grant.prefix}, which is all that "

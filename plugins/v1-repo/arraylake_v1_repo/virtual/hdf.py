@@ -1,16 +1,46 @@
 """HDF5 files, checked for what would lead out of the file or be read as something else."""
 
-from collections.abc import Collection
+import gc
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from arraylake_core.errors import InvalidOptionError
 from arraylake_v1_repo.virtual.grants import shown_url
 
 if TYPE_CHECKING:
-    import h5py
+    import h5py  # type: ignore[import-untyped]
     from obspec_utils.readers import BlockStoreReader
 
-__all__ = ["check_hdf"]
+__all__ = ["check_hdf", "uncollected"]
+
+
+_lock = threading.Lock()
+_waiting = 0
+_was_enabled = False
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Let no garbage be collected while h5py waits for another thread to read for it.
+
+    It holds its lock meanwhile, and its objects need that lock to be freed: collected in the thread that reads, they would make both wait
+    for ever.
+    """
+    global _waiting, _was_enabled
+    with _lock:
+        if not _waiting:
+            _was_enabled = gc.isenabled()
+            gc.disable()
+        _waiting += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _waiting -= 1
+            if not _waiting and _was_enabled:
+                gc.enable()
 
 
 def check_hdf(reader: "BlockStoreReader", url: str, group: str | None, dropped: Collection[str]) -> None:

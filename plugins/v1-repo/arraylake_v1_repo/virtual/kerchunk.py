@@ -16,6 +16,8 @@ from arraylake_v1_repo.virtual.sources import SourceReader
 
 if TYPE_CHECKING:
     from virtualizarr.manifests import ManifestArray, ManifestGroup
+    from virtualizarr.types import ChunkKey
+    from virtualizarr.types.kerchunk import KerchunkArrRefs, KerchunkStoreRefs
 
 __all__ = ["kerchunk_group"]
 
@@ -166,7 +168,9 @@ def _group(references: References) -> "ManifestGroup":
             if _node_type(inner) == "array"
             for key, value in inner.items()
         }
-        flat = manifestgroup_from_kerchunk_refs({"version": 1, "refs": {"zarr.json": own["zarr.json"], **arrays}})
+        flat = manifestgroup_from_kerchunk_refs(
+            cast("KerchunkStoreRefs", {"version": 1, "refs": {"zarr.json": own["zarr.json"], **arrays}})
+        )
         return ManifestGroup(arrays=flat.arrays, groups=groups, attributes=flat.metadata.attributes)
     if ".zgroup" not in own and not any(".zarray" in inner for inner in members.values()):
         raise NotFoundError("there is no group in the references")
@@ -184,11 +188,16 @@ def _array(references: References) -> "ManifestArray":
 
     described = {".zarray": _json(references[".zarray"]), ".zattrs": _json(references.get(".zattrs", {}))}
     described[".zattrs"].setdefault("_ARRAY_DIMENSIONS", None)
-    _, metadata, _ = parse_array_refs(described)
+    _, metadata, _ = parse_array_refs(cast("KerchunkArrRefs", described))
     # Parsers know the separator "." only.
     chunks = {key.replace("/", "."): value for key, value in references.items() if not key.startswith(".")}
     grid = tuple(-(-size // chunk) for size, chunk in zip(metadata.shape, metadata.chunks, strict=True))
-    return ManifestArray(metadata=metadata, chunkmanifest=manifest_from_kerchunk_chunk_dict(chunks, shape=grid))
+    return ManifestArray(
+        metadata=metadata,
+        chunkmanifest=manifest_from_kerchunk_chunk_dict(
+            cast("dict[ChunkKey, str | tuple[str] | tuple[str, int, int]]", chunks), shape=grid
+        ),
+    )
 
 
 def _node_type(references: References) -> object:

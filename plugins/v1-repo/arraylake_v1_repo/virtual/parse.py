@@ -1,20 +1,23 @@
 """Files of each format, parsed by VirtualiZarr into references: one function a format."""
 
-import os
 from collections.abc import Collection
-from typing import Literal, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
 
 from arraylake_core.backends.object_store import open_object_store
 from arraylake_core.errors import PermissionDeniedError, StorageError
 from arraylake_v1_repo.virtual.grants import GrantedFile, granted_path, shown_url
-from arraylake_v1_repo.virtual.hdf import check_hdf
+from arraylake_v1_repo.virtual.hdf import check_hdf, uncollected
 from arraylake_v1_repo.virtual.kerchunk import kerchunk_group
 from arraylake_v1_repo.virtual.parsing import needs, parsed, run_parser
 from arraylake_v1_repo.virtual.references import VirtualArray, VirtualGroup, read_manifest_store
 from arraylake_v1_repo.virtual.sources import SourceReader
 from arraylake_v1_repo.virtual.window import Window, WindowRegistry
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
 
 __all__ = ["read_grib", "read_hdf", "read_kerchunk", "read_netcdf", "read_netcdf3", "read_tiff", "read_zarr"]
 
@@ -48,7 +51,7 @@ async def read_hdf(
     """
     sources.check(uri)
     with needs("hdf"):
-        import h5py  # noqa: F401 - the parser imports it late
+        import h5py  # type: ignore[import-untyped]  # noqa: F401 - the parser imports it late
         from obspec_utils.readers import BlockStoreReader
         from virtualizarr.parsers import HDFParser
     file = await sources.fingerprint(uri)
@@ -56,8 +59,10 @@ async def read_hdf(
     # One reader, so that what the check has read is not read again.
     reader = BlockStoreReader(cast("BlockStoreReader.Store", Window(file, sources)), "file")
     parser = HDFParser(group=group, drop_variables=list(drop_variables), reader_factory=lambda *_: reader)
-    await parsed("HDF5", uri, lambda: check_hdf(reader, uri, group, drop_variables))
-    return await read_manifest_store(await run_parser("HDF5", parser, uri, registry), sources, known=[file])
+    with uncollected():
+        await parsed("HDF5", uri, lambda: check_hdf(reader, uri, group, drop_variables))
+        found = await run_parser("HDF5", parser, uri, registry)
+    return await read_manifest_store(found, sources, known=[file])
 
 
 async def read_netcdf(
@@ -126,7 +131,7 @@ async def read_grib(
     """
     sources.check(uri)
     with needs("grib"):
-        from gribberish.virtualizarr import GribberishParser
+        from gribberish.virtualizarr import GribberishParser  # type: ignore[import-untyped]
         from obstore.store import MemoryStore
     file = await sources.fingerprint(uri)
     whole = MemoryStore()
@@ -142,14 +147,15 @@ async def read_zarr(
     """Return references into a Zarr store of format 2 or 3, each chunk or shard a file; parameters and errors as of ``read_hdf``."""
     uri = uri.rstrip("/")
     inside = sources.check(f"{uri}/zarr.json")
-    with needs("virtual"):
+    with needs("zarr"):
+        import arro3.core  # noqa: F401 - the parser lists with it
         from obstore.store import LocalStore
         from virtualizarr.parsers import ZarrParser
     directory = inside.key.rpartition("/")[0]
     if inside.grant.store.protocol == "file":
-        root = os.path.dirname(granted_path(inside))
+        root = Path(granted_path(inside)).parent
         await parsed("Zarr", uri, lambda: _check_links(root, uri, inside))
-        store = LocalStore(root)
+        store: LocalStore | S3Store = LocalStore(root)
     else:
         spec = inside.grant.store
         below = "/".join(part for part in (spec.prefix, directory) if part)
@@ -186,16 +192,15 @@ async def read_kerchunk(
     return await read_manifest_store(await kerchunk_group(uri, sources, group, fs_root, drop_variables), sources)
 
 
-def _check_links(root: str, uri: str, inside: GrantedFile) -> None:
+def _check_links(root: Path, uri: str, inside: GrantedFile) -> None:
     """Refuse a store on a local disk with symbolic links that lead out of the grant: Zarr's own reader would follow them."""
-    if not os.path.isdir(root):
+    if not root.is_dir():
         raise StorageError(f"there is no Zarr store at {shown_url(uri)}: check the URL")
-    grant = os.path.realpath(inside.grant.store.prefix).rstrip("/") + "/"
-    for directory, directories, files in os.walk(root):
-        for name in (*directories, *files):
-            path = os.path.join(directory, name)
-            if os.path.islink(path) and not os.path.realpath(path).startswith(grant):
+    grant = Path(inside.grant.store.prefix).resolve()
+    for directory, directories, files in root.walk():
+        for path in (directory / name for name in (*directories, *files)):
+            if path.is_symlink() and not path.resolve().is_relative_to(grant):
                 raise PermissionDeniedError(
-                    f"the Zarr store {shown_url(uri)} is not read: the symbolic link {os.path.relpath(path, root)!r} leads out of "
+                    f"the Zarr store {shown_url(uri)} is not read: the symbolic link {str(path.relative_to(root))!r} leads out of "
                     f"{inside.grant.prefix}, which is all that was granted. Grant the directory that it leads to, and add it by its path there"
                 )

@@ -3,17 +3,26 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from arraylake_core.errors import ArraylakeError, InvalidOptionError, PluginError, StorageError
 from arraylake_v1_repo.virtual.grants import shown_url
 
 if TYPE_CHECKING:
+    from obspec_utils.registry import ObjectStoreRegistry
     from virtualizarr.manifests import ManifestStore
 
     from arraylake_v1_repo.virtual.window import WindowRegistry
 
 __all__ = ["needs", "parsed", "run_parser"]
+
+
+class Parser(Protocol):
+    """A parser of VirtualiZarr."""
+
+    def __call__(self, url: str, registry: "ObjectStoreRegistry[Any]") -> "ManifestStore":
+        """Parse the file at a URL, which the registry leads to."""
+        ...
 
 
 @contextmanager
@@ -33,11 +42,9 @@ def needs(extra: str) -> Iterator[None]:
         ) from error
 
 
-async def run_parser[Store](
-    what: str, parser: "Callable[[str, WindowRegistry[Store]], ManifestStore]", url: str, registry: "WindowRegistry[Store]"
-) -> "ManifestStore":
+async def run_parser[Store](what: str, parser: "Parser", url: str, registry: "WindowRegistry[Store]") -> "ManifestStore":
     """Run a parser in a thread, as it blocks."""
-    return await parsed(what, url, lambda: parser(url, registry))
+    return await parsed(what, url, lambda: parser(url, cast("ObjectStoreRegistry[Any]", registry)))
 
 
 async def parsed[Result](what: str, url: str, parse: Callable[[], Result]) -> Result:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from zarr.core.group import GroupMetadata
     from zarr.core.metadata.v3 import ArrayV3Metadata
 
+    type Names = np.ndarray[tuple[int, ...], np.dtypes.StringDType]
+
+
 __all__ = ["MISSING", "VirtualArray", "VirtualGroup", "read_manifest_store"]
 
 
@@ -108,7 +111,9 @@ async def read_manifest_store(
     InvalidOptionError
         A manifest is not one that can be kept.
     """
-    group = getattr(manifest_store, "_group", manifest_store)
+    from virtualizarr.manifests import ManifestStore
+
+    group = manifest_store._group if isinstance(manifest_store, ManifestStore) else manifest_store
     groups: list[VirtualGroup] = []
     columns: list[_Columns] = []
     nodes: list[VirtualGroup | str] = []
@@ -162,12 +167,9 @@ def _columns(path: str, array: "ManifestArray") -> _Columns:
     grid = _grid(array)
     if paths.shape != grid:
         paths, offset, length = _reshaped(path, grid, paths, offset, length)
-        inlined = (
-            {(): body for body in inlined.values()}
-            if grid == ()
-            else {(*key, *(0,) * (len(grid) - len(key))): body for key, body in inlined.items()}
-        )
-    stored = (paths != MISSING_CHUNK_PATH) & (paths != INLINED_CHUNK_PATH)
+        inlined = {(*key, *(0,) * (len(grid) - len(key)))[: len(grid)]: body for key, body in inlined.items()}
+    # An array also where there is one chunk, and NumPy would give a scalar.
+    stored = np.asarray((paths != MISSING_CHUNK_PATH) & (paths != INLINED_CHUNK_PATH))
     for key in inlined:
         stored[key] = False
     source, urls = _factorized(paths, stored)
@@ -183,12 +185,16 @@ def _columns(path: str, array: "ManifestArray") -> _Columns:
 
 
 def _grid(array: "ManifestArray") -> tuple[int, ...]:
-    return tuple(-(-size // chunk) for size, chunk in zip(array.shape, array.metadata.chunks, strict=True))
+    from virtualizarr.manifests.utils import manifest_chunk_shape
+
+    # Of a sharded array, the shards: they are what is stored.
+    chunks = manifest_chunk_shape(array.metadata)
+    return tuple(-(-size // chunk) for size, chunk in zip(array.shape, chunks, strict=True))
 
 
 def _reshaped(
-    path: str, grid: tuple[int, ...], paths: "NDArray[np.generic]", offset: "NDArray[np.uint64]", length: "NDArray[np.uint64]"
-) -> "tuple[NDArray[np.generic], NDArray[np.uint64], NDArray[np.uint64]]":
+    path: str, grid: tuple[int, ...], paths: "Names", offset: "NDArray[np.uint64]", length: "NDArray[np.uint64]"
+) -> "tuple[Names, NDArray[np.uint64], NDArray[np.uint64]]":
     """Return columns in the shape of the chunk grid: parsers give other shapes to arrays without chunks, and to scalars."""
     if not paths.size or not (paths != "").any():
         return np.full(grid, "", dtype=np.dtypes.StringDType()), np.zeros(grid, "u8"), np.zeros(grid, "u8")
@@ -199,13 +205,13 @@ def _reshaped(
     )
 
 
-def _factorized(paths: "NDArray[np.generic]", stored: "NDArray[np.bool_]") -> "tuple[NDArray[np.uint32], list[str]]":
+def _factorized(paths: "Names", stored: "NDArray[np.bool_]") -> "tuple[NDArray[np.uint32], list[str]]":
     """Return, for each chunk, its URL's place in the list of URLs, which comes second."""
     source = np.full(paths.shape, MISSING, dtype="u4")
     left = stored.copy()
     urls: list[str] = []
     while left.any() and len(urls) < _FEW:
-        url = str(paths.flat[int(left.argmax())])
+        url = str(paths.reshape(-1)[int(left.argmax())])
         same = left & (paths == url)
         source[same] = len(urls)
         left &= ~same

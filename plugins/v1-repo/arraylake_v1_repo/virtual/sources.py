@@ -4,6 +4,7 @@ import asyncio
 import os
 import stat
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from arraylake_core.backends import VirtualSource
 from arraylake_core.backends.object_store import open_object_store
 from arraylake_core.errors import StorageError
+from arraylake_core.loops import submit
 from arraylake_v1_repo.virtual.grants import GrantedFile, find_grant, granted_path, shown_url
 
 if TYPE_CHECKING:
@@ -139,15 +141,26 @@ class SourceReader:
         StorageError
             It has changed or vanished since, or can't be read.
         """
+        file = self._checked(source, offset, length)
+        if file.grant.store.protocol == "file":
+            return await asyncio.to_thread(_read_local, file, source, offset, length)
+        return await self._read_object(file, source, offset, length) if length else b""
+
+    def read_blocking(self, source: SourceFile, offset: int, length: int) -> bytes:
+        """Do what ``read`` does, from a thread without an event loop; local files are read in that very thread."""
+        file = self._checked(source, offset, length)
+        if file.grant.store.protocol == "file":
+            return _read_local(file, source, offset, length)
+        return submit(self.read(source, offset, length)).result()
+
+    def _checked(self, source: SourceFile, offset: int, length: int) -> GrantedFile:
         file = find_grant(source.url, self._grants)
         if offset < 0 or length < 0 or offset + length > source.size:
             raise StorageError(
                 f"{length} bytes at {offset} of the source file {shown_url(source.url)} were asked for, which has {source.size}: "
                 "the reference is wrong, add the file again"
             )
-        if file.grant.store.protocol == "file":
-            return await asyncio.to_thread(_read_local, file, source, offset, length)
-        return await self._read_object(file, source, offset, length) if length else b""
+        return file
 
     async def store(self, grant: VirtualSource) -> "LocalStore | S3Store":
         """Return the obstore store of a grant, rooted at its prefix."""
@@ -200,7 +213,9 @@ class SourceReader:
         from obstore.exceptions import BaseError
 
         wanted = {file.key: file.url for file in files}
-        shared = os.path.commonprefix([file.key.rpartition("/")[0] + "/" for file in files]).rpartition("/")[0]
+        first, last = (directory.split("/")[:-1] for directory in (min(wanted), max(wanted)))
+        # Whatever the two ends of the sorted keys share, all of them share.
+        shared = "/".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))
         store = await self.store(files[0].grant)
         found: dict[str, SourceFile] = {}
         try:

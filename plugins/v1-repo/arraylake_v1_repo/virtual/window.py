@@ -49,7 +49,8 @@ class Window:
 
     def get_range(self, path: str, *, start: int, end: int | None = None, length: int | None = None) -> bytes:
         """Return a part of the file; to be called from a thread of its own."""
-        return submit(self._read(start, end, length)).result()
+        # Read in this thread where it can be: h5py holds its lock meanwhile, which a thread that collects garbage may want.
+        return self._sources.read_blocking(self._file, *self._part(start, end, length))
 
     async def get_range_async(self, path: str, *, start: int, end: int | None = None, length: int | None = None) -> bytes:
         """Return a part of the file."""
@@ -59,7 +60,8 @@ class Window:
         self, path: str, *, starts: Sequence[int], ends: Sequence[int] | None = None, lengths: Sequence[int] | None = None
     ) -> Sequence[bytes]:
         """Return parts of the file; to be called from a thread of its own."""
-        return submit(self._read_all(starts, ends, lengths)).result()
+        stops = ends if ends is not None else [start + length for start, length in zip(starts, lengths or (), strict=True)]
+        return [self.get_range(path, start=start, end=stop) for start, stop in zip(starts, stops, strict=True)]
 
     async def get_ranges_async(
         self, path: str, *, starts: Sequence[int], ends: Sequence[int] | None = None, lengths: Sequence[int] | None = None
@@ -67,11 +69,14 @@ class Window:
         """Return parts of the file."""
         return await asyncio.wrap_future(submit(self._read_all(starts, ends, lengths)))
 
+    def _part(self, start: int, end: int | None, length: int | None) -> tuple[int, int]:
+        """Return the offset and length of a part: as object stores do, less is given where the file ends."""
+        start = min(start, self._file.size)
+        stop = min(end if end is not None else start + (length or 0), self._file.size)
+        return start, max(stop - start, 0)
+
     async def _read(self, start: int, end: int | None, length: int | None) -> bytes:
-        stop = end if end is not None else start + (length or 0)
-        # As object stores do, less is given where the file ends.
-        stop = min(stop, self._file.size)
-        return await self._sources.read(self._file, start, max(stop - start, 0)) if start < self._file.size else b""
+        return await self._sources.read(self._file, *self._part(start, end, length))
 
     async def _read_all(self, starts: Sequence[int], ends: Sequence[int] | None, lengths: Sequence[int] | None) -> list[bytes]:
         stops = ends if ends is not None else [start + length for start, length in zip(starts, lengths or (), strict=True)]

@@ -9,6 +9,8 @@ import msgspec
 import pytest
 import xarray as xr
 import zarr
+from arraylake_v1_repo.virtual.references import MISSING, VirtualArray, VirtualGroup
+from arraylake_v1_repo.virtual.sources import SourceReader
 from obstore.store import S3Store
 from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
@@ -16,8 +18,6 @@ from zarr.core.buffer import default_buffer_prototype
 from arraylake_core.backends import ObjectStoreSpec, S3Credentials, VirtualSource
 from arraylake_core.backends.credentials import provider_for
 from arraylake_core.secret import Secret
-from arraylake_v1_repo.virtual.references import MISSING, VirtualArray, VirtualGroup
-from arraylake_v1_repo.virtual.sources import SourceReader
 from tests.servers.seaweedfs import ADMIN
 
 SAMPLES = Path(iris_sample_data.path)
@@ -48,10 +48,7 @@ class ReferenceStore(Store):
             return None
         if byte_range is not None:
             start = getattr(byte_range, "start", getattr(byte_range, "offset", None))
-            if start is None:
-                body = body[-byte_range.suffix :]
-            else:
-                body = body[start : getattr(byte_range, "end", None)]
+            body = body[-byte_range.suffix :] if start is None else body[start : getattr(byte_range, "end", None)]
         return (prototype or default_buffer_prototype()).buffer.from_bytes(body)
 
     async def _get(self, key: str) -> bytes | None:

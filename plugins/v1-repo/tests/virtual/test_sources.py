@@ -5,11 +5,11 @@ import os
 import pickle
 
 import pytest
+from arraylake_v1_repo.virtual.parse import read_hdf, read_kerchunk, read_netcdf3, read_zarr
+from arraylake_v1_repo.virtual.sources import SourceFile, SourceReader
 
 from arraylake_core.errors import PermissionDeniedError, StorageError
 from arraylake_core.loops import submit
-from arraylake_v1_repo.virtual.parse import read_hdf, read_kerchunk, read_netcdf3, read_zarr
-from arraylake_v1_repo.virtual.sources import SourceFile, SourceReader
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ async def test_a_changed_local_file_is_an_error(change, reader, disk):
             path.unlink()
         case "replaced":
             os.utime(disk / "secret" / "file", ns=(1, 5))
-            os.replace(disk / "secret" / "file", path)
+            (disk / "secret" / "file").replace(path)
         case "directory":
             path.unlink()
             path.mkdir()
