@@ -6,9 +6,9 @@ from uuid import uuid4
 import numpy as np
 import pytest
 import zarr
-from arraylake_v1_repo import Repo
 from arraylake_v1_repo.session import Session
 from arraylake_v1_repo.store import V1Store
+from arraylake_v1_repo.sync import Repo
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from zarr.core.buffer import cpu, default_buffer_prototype

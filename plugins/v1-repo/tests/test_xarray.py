@@ -7,7 +7,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 import xarray as xr
-from arraylake_v1_repo import Repo
+from arraylake_v1_repo.sync import Repo
 from xarray.tests.conftest import time_unit, use_dask  # noqa: F401 - fixtures, which ZarrBase asks for by name
 from xarray.tests.test_backends import ZarrBase, default_zarr_format  # noqa: F401 - another one
 from zarr.abc.store import Store

@@ -1,0 +1,1 @@
+"""Looking after a repo: what was expired, what is garbage, and whether all is well."""

@@ -1,0 +1,127 @@
+"""Chunks on their way to the bucket: sent by threads while the caller goes on, few at a time, and waited for before a commit."""
+
+import asyncio
+import os
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from arraylake_v1_repo.format import chunk_key
+from arraylake_v1_repo.objects import Objects
+
+__all__ = ["Uploads"]
+
+_THREADS = 16
+_MOST_CHUNKS = 256
+_MOST_BYTES = 64 * 2**20
+
+_pool: ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
+
+
+def _threads() -> ThreadPoolExecutor:
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="arraylake-v1-upload")
+        return _pool
+
+
+def _forget_after_fork() -> None:
+    global _pool, _pool_lock
+    _pool, _pool_lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+class Uploads:
+    """The chunks that a session sends.
+
+    Parameters
+    ----------
+    objects
+        Where to.
+    """
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._lock = threading.Lock()
+        self._flying: dict[bytes, tuple[bytes, Future[None]]] = {}
+        self._failed: dict[bytes, bytes] = {}
+        self._bytes = 0
+        self.sent: set[bytes] = set()
+
+    def waiting(self, digest: bytes) -> bytes | None:
+        """Return the bytes of a chunk that has not arrived yet."""
+        flying = self._flying.get(digest)
+        return flying[0] if flying is not None else self._failed.get(digest)
+
+    async def send(self, digest: bytes, data: bytes) -> "Future[None] | None":
+        """Send a chunk, unless it was sent before; wait only while too many are on their way."""
+        if digest in self.sent:
+            found = self._flying.get(digest)
+            return found[1] if found is not None else None
+        while len(self._flying) >= _MOST_CHUNKS or (self._bytes + len(data) > _MOST_BYTES and self._flying):
+            await self._one()
+        return self._start(digest, data)
+
+    async def flush(self) -> None:
+        """Wait until every chunk has arrived; those that failed are tried once more, and then the first error is raised."""
+        while self._flying:
+            await self._one()
+        with self._lock:
+            failed = list(self._failed.items())
+        for digest, data in failed:
+            self._start(digest, data)
+        error: BaseException | None = None
+        while flights := list(self._flying.values()):
+            for _, flight in flights:
+                try:
+                    await asyncio.wrap_future(flight)
+                except Exception as raised:  # noqa: BLE001 - raised below, when all have come to an end
+                    error = error or raised
+        if error is not None:
+            raise error
+
+    def _start(self, digest: bytes, data: bytes) -> "Future[None]":
+        with self._lock:
+            self.sent.add(digest)
+            self._failed.pop(digest, None)
+            self._bytes += len(data)
+            flight: Future[None] = Future()
+            # Whoever waits for it and is cancelled must not cancel it for the others.
+            flight.set_running_or_notify_cancel()
+            self._flying[digest] = (data, flight)
+        try:
+            _threads().submit(self._carry, digest, data, flight)
+        except RuntimeError as error:  # the interpreter is shutting down
+            self._landed(digest, data, error)
+            flight.set_exception(error)
+        return flight
+
+    def _carry(self, digest: bytes, data: bytes, flight: "Future[None]") -> None:
+        try:
+            self._objects.put_blocking(chunk_key(digest), data)
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+            self._landed(digest, data, error)
+            flight.set_exception(error)
+        else:
+            self._landed(digest, data, None)
+            flight.set_result(None)
+
+    def _landed(self, digest: bytes, data: bytes, error: BaseException | None) -> None:
+        with self._lock:
+            self._flying.pop(digest, None)
+            self._bytes -= len(data)
+            if error is not None:
+                self._failed[digest] = data
+                self.sent.discard(digest)
+
+    async def _one(self) -> None:
+        """Wait until one of those on their way has come to an end."""
+        flights = list(self._flying.values())
+        if flights:
+            waited = asyncio.wrap_future(flights[0][1])
+            await asyncio.wait([waited])
+            waited.exception()
