@@ -37,13 +37,13 @@ _HOOKS: dict[Family, tuple[str, type]] = {
 
 # The names that the project's own plugins provide, and the extra that brings each.
 EXTRAS: dict[Family, dict[str, str]] = {
-    "repo kind": {"icechunk": "icechunk"},
+    "repo kind": {"icechunk": "icechunk", "v1": "v1"},
     "storage platform": {"file": "local", "memory": "local", "s3": "s3", "s3-compatible": "s3", "minio": "s3"},
     "auth method": {"anonymous": "local", "hmac": "s3"},
 }
 # The names that the Arraylake API knows, and that no plugin of this release provides yet.
 PLANNED: dict[Family, tuple[str, ...]] = {
-    "repo kind": ("v1",),
+    "repo kind": (),
     "storage platform": ("gs", "azure"),
     "auth method": (
         "oauth",

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, override
 
-from arraylake_core.errors import InvalidOptionError
+from arraylake_core.errors import CatalogError, InvalidOptionError
 from arraylake_core.names import shown
 
 if TYPE_CHECKING:
@@ -69,6 +69,10 @@ class _Deferred(ABC):
                 self._catalog = self._catalog or self._open()
         return getattr(self._catalog, name)
 
+    def coordination(self, repo_id: str) -> "_DeferredCoordination":
+        """Return the refs and journals of a repo, which pickle by the catalog's URI."""
+        return _DeferredCoordination(self, repo_id)
+
     async def close(self) -> None:
         """Let go of everything; the catalog opens again when it is next used."""
         catalog, self._catalog = self._catalog, None
@@ -89,6 +93,33 @@ class _Deferred(ABC):
     @override
     def __repr__(self) -> str:
         return f"<catalog {self.uri}>"
+
+
+class _DeferredCoordination:
+    """The refs and journals of a repo, which open their catalog when first used, and pickle without it."""
+
+    def __init__(self, catalog: _Deferred, repo_id: str) -> None:
+        self._catalog, self._repo_id = catalog, repo_id
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("_"):
+            raise AttributeError(f"refs and journals have no attribute {name!r}")
+        return getattr(self._catalog.__getattr__("coordination")(self._repo_id), name)  # type: ignore[operator]
+
+    @override
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        if self._catalog.uri.startswith("memory:"):
+            raise CatalogError(
+                f"the catalog {self._catalog.uri} lives in the memory of this process, and others can't reach it: "
+                "use a catalog in a file, Client('sqlite:///path'), or a service"
+            )
+        return _coordination, (self._catalog.uri, self._repo_id)
+
+
+def _coordination(uri: str, repo_id: str) -> object:
+    from arraylake_core.catalog.open import catalog_from_uri
+
+    return catalog_from_uri(uri).coordination(repo_id)
 
 
 class _FileCatalog(_Deferred):
