@@ -1,6 +1,7 @@
 """The V1 kind passes the kit on local disk, in memory, on S3, and where only fsspec leads."""
 
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 
@@ -24,7 +25,10 @@ class TestInMemory(RepoKindTests):
 
     @pytest.fixture
     def client(self) -> Iterator[Client]:
+        # Memory is of the process: what other tests have left in the default bucket is still there.
         with Client("memory://") as client:
+            client.create_bucket_config(org="me", nickname="own", uri=f"memory://{uuid4().hex}")
+            client.set_default_bucket_config(org="me", nickname="own")
             yield client
 
 

@@ -42,7 +42,7 @@ class V1StoreTests(StoreTests[V1Store, cpu.Buffer]):
 
     @pytest.fixture
     def store_kwargs(self, repo) -> dict[str, object]:
-        return {"session": repo.session}
+        return {"session": repo.store.session}
 
     def behind(self, store: V1Store) -> Session:
         """Return where to look behind the store's back."""
@@ -89,9 +89,8 @@ class SharedV1StoreTests(V1StoreTests):
 
     @pytest.fixture
     def store_kwargs(self, repo, client_on) -> dict[str, object]:
-        session = repo.session
-        self.other = client_on(self.place).get_repo(repo.name).join_session(session.id)
-        return {"session": session}
+        self.other = client_on(self.place).get_repo(repo.name).join_session(repo.session.id).store.session
+        return {"session": repo.store.session}
 
     def behind(self, store: V1Store) -> Session:
         return self.other
