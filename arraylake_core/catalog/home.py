@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from arraylake_core.backends.storage import StorageIdentity
@@ -64,6 +65,8 @@ def memory_home(name: str, directory: Path) -> Home:
 
     A file nevertheless: SQLite's own in-memory databases lock whole tables where connections share one, and so the same code runs in every test.
     """
-    bucket = _local_bucket("memory", "default", StorageIdentity("memory://", "default"))
+    # All memory is one place to fsspec: each catalog has a bucket of its own in it.
+    own = f"lake-{sha256(name.encode()).hexdigest()[:16]}"
+    bucket = _local_bucket("memory", own, StorageIdentity("memory://", own))
     database = Database(directory / "catalog.db", durable=False)
     return Home(f"memory://{name}", database, MemoryKeys(), bucket, (), durable=False)

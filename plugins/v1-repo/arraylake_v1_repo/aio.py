@@ -13,6 +13,7 @@ from arraylake_core.models import Author, CommitInfo, CommitLog, SessionStatus, 
 from arraylake_core.names import shown
 from arraylake_v1_repo.binding import Binding
 from arraylake_v1_repo.commits import ancestry, commit_session, hierarchy_of, rebase_session
+from arraylake_v1_repo.content import clear_path, copy_node
 from arraylake_v1_repo.keys import check_path
 from arraylake_v1_repo.merging import OnConflict
 from arraylake_v1_repo.refs import commit_of, create_ref, delete_ref, find_ref, list_refs, require_branch
@@ -22,7 +23,6 @@ from arraylake_v1_repo.virtual.sources import SourceReader
 if TYPE_CHECKING:
     from virtualizarr.manifests import ManifestStore
     from xarray import Dataset
-    from zarr import Group
     from zarr.core.group import AsyncGroup
 
     from arraylake_v1_repo.export import ExportReport
@@ -141,7 +141,9 @@ class AsyncRepo:
             self._binding.require_writable()
             if found.family != "branch":
                 branches = ", ".join(await list_refs(self._binding, "branch"))
-                raise ReadOnlyError(f"{shown(ref)} is no branch of {self.name}, but a {found.family}: only branches are written to ({branches})")
+                raise ReadOnlyError(
+                    f"{shown(ref)} is no branch of {self.name}, but a {found.family}: only branches are written to ({branches})"
+                )
         writes = found.family == "branch" and writable is not False and not self.read_only
         session = Session(
             self._binding,
@@ -171,8 +173,8 @@ class AsyncRepo:
         metadata
             A JSON object that is kept with the commit.
         on_conflict
-            What happens where the branch has got changes that do not go together with these: ``"raise"``, ``"ours"`` (these win), ``"theirs"``, or a mapping from
-            paths to one of the two.
+            What happens where the branch has got changes that do not go together with these: ``"raise"``, ``"ours"`` (these win),
+            ``"theirs"``, or a mapping from paths to one of the two.
 
         Returns
         -------
@@ -313,7 +315,9 @@ class AsyncRepo:
         if session.branch is None:
             raise ReadOnlyError(f"this checkout of {self.name} is at a tag or commit, which do not move: check out a branch")
         if session.changes:
-            raise ConflictError(f"the checkout of {self.name} has changes: commit them, repo.rebase() them, or repo.checkout() to drop them")
+            raise ConflictError(
+                f"the checkout of {self.name} has changes: commit them, repo.rebase() them, or repo.checkout() to drop them"
+            )
         head = commit_of(await require_branch(self._binding, session.branch))
         if head != session.base:
             await session.unregister()
@@ -366,12 +370,14 @@ class AsyncRepo:
             return await zarr.create_group(store=store)
         return await zarr.open_group(store, mode="r" if store.read_only else "r+", use_consolidated=False)
 
-    async def create_group(self, path: str, *, attributes: dict[str, object] | None = None, overwrite: bool = False) -> "AsyncGroup":
+    async def create_group(
+        self, path: str, *, attributes: dict[str, object] | None = None, overwrite: bool = False
+    ) -> "AsyncGroup":
         """Make a group, and those above it where they are not there."""
         import zarr.api.asynchronous as zarr
 
         path = check_path(path)
-        if not overwrite and (await self.session.locate_node(path)):
+        if not overwrite and (await self.session.view.has_node(path)):
             raise AlreadyExistsError(f"{self.name} has {shown(path)} already: overwrite=True deletes it first")
         await self.root_group()
         return await zarr.create_group(store=self.store, path=path, attributes=attributes, overwrite=overwrite)
@@ -391,7 +397,10 @@ class AsyncRepo:
         return await asyncio.to_thread(open_xarray, self.store, group, **kwargs)
 
     async def tree(
-        self, path: str = "", depth: int | None = None, filter: "str | Callable[[str], bool] | None" = None  # noqa: A002 - the seed's name
+        self,
+        path: str = "",
+        depth: int | None = None,
+        filter: "str | Callable[[str], bool] | None" = None,  # noqa: A002 - the seed's name
     ) -> Tree:
         """Return the hierarchy of the checkout, which prints well; no array is opened.
 
@@ -427,19 +436,19 @@ class AsyncRepo:
 
     async def move(self, source: str, target: str) -> None:
         """Move a node with all below it; no chunk is rewritten."""
-        await self.session.copy(check_path(source), check_path(target), delete=True)
+        await copy_node(self.session, check_path(source), check_path(target), delete=True)
 
     async def copy(self, source: str, target: str) -> None:
         """Copy a node with all below it; no chunk is rewritten."""
-        await self.session.copy(check_path(source), check_path(target), delete=False)
+        await copy_node(self.session, check_path(source), check_path(target), delete=False)
 
     async def delete(self, path: str) -> None:
         """Delete a node with all below it."""
         path = check_path(path)
         self.session.require_writable()
-        if not await self.session.exists_below(path):
+        if not await self.session.view.exists_below(path):
             raise NotFoundError(f"{self.name} has nothing at {shown(path)}")
-        await self.session.clear(path)
+        await clear_path(self.session, path)
 
     # Virtual data
 
@@ -482,7 +491,9 @@ class AsyncRepo:
 
         await self._add(path, await read_grib(uri, self._sources(), drop_variables=drop_variables))
 
-    async def add_virtual_zarr(self, path: str, uri: str, *, group: str | None = None, drop_variables: Collection[str] = ()) -> None:
+    async def add_virtual_zarr(
+        self, path: str, uri: str, *, group: str | None = None, drop_variables: Collection[str] = ()
+    ) -> None:
         """Do the same with a Zarr hierarchy."""
         from arraylake_v1_repo.virtual.parse import read_zarr
 
@@ -583,4 +594,3 @@ class AsyncRepo:
         from arraylake_v1_repo.upkeep.verification import verify
 
         return await verify(self._binding)
-

@@ -88,8 +88,10 @@ class V1Backend(RepoBackend):
         """Return the blocking twin."""
         from arraylake_v1_repo.sync import Repo
 
-        return Repo(handle)  # type: ignore[arg-type, return-value]  # an AsyncRepo, as create and open return
+        return Repo(handle)  # type: ignore[arg-type]  # an AsyncRepo, as create and open return
 
     async def _require(self, context: RepoContext) -> None:
         if not await self.exists(context):
-            raise StorageError(f"there is no V1 repo at {context.location.uri}: look at the bucket config and the prefix, or restore a backup")
+            raise StorageError(
+                f"there is no V1 repo at {context.location.uri}: look at the bucket config and the prefix, or restore a backup"
+            )

@@ -114,9 +114,7 @@ class NodeChange(msgspec.Struct):
 
     def copy(self) -> "NodeChange":
         """Return one that changes by itself."""
-        return NodeChange(
-            self.origin, self.edited, dict(self.documents), dict(self.loose), dict(self.chunks), list(self.virtual)
-        )
+        return NodeChange(self.origin, self.edited, dict(self.documents), dict(self.loose), dict(self.chunks), list(self.virtual))
 
     def chunk(self, coords: Coords) -> "tuple[bool, Ref | None]":
         """Tell whether a chunk was changed, and return its reference."""

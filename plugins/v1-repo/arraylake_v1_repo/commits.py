@@ -10,8 +10,18 @@ from arraylake_core.errors import ArraylakeError, ConflictError, InvalidOptionEr
 from arraylake_core.models import Author, CommitInfo, utc_now
 from arraylake_v1_repo.binding import Binding
 from arraylake_v1_repo.changes import ChangeSet, NodeChange, PutNode
-from arraylake_v1_repo.format import Commit, Node, Snapshot, commit_id, commit_key, digest_of, encode_document, encode_object
-from arraylake_v1_repo.format import manifest_key, snapshot_key
+from arraylake_v1_repo.format import (
+    Commit,
+    Node,
+    Snapshot,
+    commit_id,
+    commit_key,
+    digest_of,
+    encode_document,
+    encode_object,
+    manifest_key,
+    snapshot_key,
+)
 from arraylake_v1_repo.hierarchy import Encoded, Hierarchy
 from arraylake_v1_repo.journal import JournalEnd
 from arraylake_v1_repo.merging import OnConflict, Side, check_on_conflict, conflict_error, merge_sides
@@ -47,9 +57,7 @@ async def first_commit(binding: Binding, message: str) -> str:
 def _encode_commit(
     parent: str | None, snapshot: bytes, message: str, author: Author, metadata: dict[str, object]
 ) -> tuple[str, bytes]:
-    commit = Commit(
-        parent=parent, snapshot=snapshot.hex(), message=message, time=utc_now(), author=author, metadata=metadata
-    )
+    commit = Commit(parent=parent, snapshot=snapshot.hex(), message=message, time=utc_now(), author=author, metadata=metadata)
     encoded = encode_document(commit)
     return commit_id(encoded), encoded
 
@@ -258,7 +266,9 @@ async def _difference(before: Hierarchy, after: Hierarchy) -> ChangeSet:
     changes, shards = ChangeSet(), Shards(after.reader)
     for path, (old, new) in (await before.differing(after)).items():
         old_documents, old_loose = (old.documents, old.loose) if old is not None else ({}, {})
-        documents = {name: new.documents.get(name) if new else None for name in {**old_documents, **(new.documents if new else {})}}
+        documents = {
+            name: new.documents.get(name) if new else None for name in {**old_documents, **(new.documents if new else {})}
+        }
         loose = {name: new.loose.get(name) if new else None for name in {**old_loose, **(new.loose if new else {})}}
         change = NodeChange(
             path,
@@ -283,4 +293,6 @@ def _check(message: str, metadata: dict[str, object] | None) -> None:
     except (ValueError, TypeError, ArraylakeError):
         same = False
     if not same:
-        raise InvalidOptionError("commit metadata is a JSON object, and messages are valid Unicode: no dates, tuples, NaN or half surrogates")
+        raise InvalidOptionError(
+            "commit metadata is a JSON object, and messages are valid Unicode: no dates, tuples, NaN or half surrogates"
+        )

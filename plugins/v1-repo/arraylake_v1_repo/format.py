@@ -1,8 +1,8 @@
 """Every object of a V1 repo, as versioned Structs; docs/v1-format.md is the specification.
 
-``repo.json``, ``commits/`` and ``refs/`` are JSON, so that people can read them. ``snapshots/`` and ``manifests/`` are a header of eight bytes (``ALV1``, the kind of
-object, the version of the format, two zeros) and zstd-compressed MessagePack. The name of an object below ``chunks/``, ``manifests/`` and ``snapshots/`` is the BLAKE3
-digest of its bytes, and the id of a commit the first twelve bytes of that of its own.
+``repo.json``, ``commits/`` and ``refs/`` are JSON, so that people can read them. ``snapshots/`` and ``manifests/`` are a header of eight bytes
+(``ALV1``, the kind of object, the version of the format, two zeros) and zstd-compressed MessagePack. The name of an object below ``chunks/``,
+``manifests/`` and ``snapshots/`` is the BLAKE3 digest of its bytes, and the id of a commit the first twelve bytes of that of its own.
 """
 
 from datetime import datetime
@@ -244,7 +244,9 @@ def decode_object[T: (Snapshot, NodeTable, ShardColumns)](data: bytes, type_: ty
     kind, version = data[4], data[5]
     _check_version(version, where)
     if kind != _KINDS[type_]:
-        raise StorageError(f"{where} is a {_NAMES.get(kind, 'thing of an unknown kind')}, where a {_NAMES[_KINDS[type_]]} belongs")
+        raise StorageError(
+            f"{where} is a {_NAMES.get(kind, 'thing of an unknown kind')}, where a {_NAMES[_KINDS[type_]]} belongs"
+        )
     try:
         return msgspec.msgpack.decode(zstd.decompress(data[8:]), type=type_)
     except (RuntimeError, ValueError, msgspec.DecodeError):

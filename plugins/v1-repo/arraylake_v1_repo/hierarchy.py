@@ -52,9 +52,7 @@ def blocks(grid: Grid) -> dict[tuple[int, ...], bytes]:
     """Return the digest of the shard of each block."""
     count = len(grid.digests) // DIGEST_SIZE
     coords = np.frombuffer(grid.coords, "<i8").reshape(count, len(grid.block)).tolist()
-    return {
-        tuple(place): grid.digests[row * DIGEST_SIZE : (row + 1) * DIGEST_SIZE] for row, place in enumerate(coords)
-    }
+    return {tuple(place): grid.digests[row * DIGEST_SIZE : (row + 1) * DIGEST_SIZE] for row, place in enumerate(coords)}
 
 
 class _Blocks(NamedTuple):

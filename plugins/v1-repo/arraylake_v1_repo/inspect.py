@@ -16,7 +16,8 @@ from arraylake_v1_repo.keys import is_below
 from arraylake_v1_repo.nodes import Shards, chunk_changes
 
 if TYPE_CHECKING:
-    from arraylake_v1_repo.session import NodeView, Session
+    from arraylake_v1_repo.session import Session
+    from arraylake_v1_repo.view import NodeView
 
 __all__ = ["diff_hierarchies", "filter_metadata", "session_status", "session_tree"]
 
@@ -38,7 +39,7 @@ async def session_status(session: "Session", limit: int) -> SessionStatus:
             continue
         if before is None:
             modified[f"/{path}"] = "added"
-        elif not await session.locate_node(path) and before.documents:
+        elif not await session.view.has_node(path) and before.documents:
             modified[f"/{path}"] = "deleted"
         elif not change.edited:
             modified[f"/{path}"] = "replaced"
@@ -78,11 +79,7 @@ async def filter_metadata(session: "Session", expression: str) -> list[str]:
     """Return the paths of the nodes whose metadata documents match a JMESPath expression."""
     matches = _compiled(expression)
     await session.refresh()
-    found: list[str] = []
-    async for view in session.views():
-        if any(matches(document) for document in _decoded(view)):
-            found.append(view.path)
-    return found
+    return [view.path async for view in session.view.nodes() if any(map(matches, _decoded(view)))]
 
 
 def _decoded(view: "NodeView") -> Iterator[object]:
@@ -134,7 +131,10 @@ def _compiled(expression: str) -> Callable[[object], bool]:
 
 
 async def session_tree(
-    session: "Session", path: str, depth: int | None, filter: str | Callable[[str], bool] | None  # noqa: A002
+    session: "Session",
+    path: str,
+    depth: int | None,
+    filter: str | Callable[[str], bool] | None,  # noqa: A002
 ) -> Tree:
     """Return the hierarchy at a path, from the metadata documents alone."""
     name = session.binding.name
@@ -147,7 +147,7 @@ async def session_tree(
     root = Tree(name=f"{name}/{path}" if path else name)
     found = False
     await session.refresh()
-    async for view in session.views(path):
+    async for view in session.view.nodes(path):
         if not view.documents:
             continue
         found = True

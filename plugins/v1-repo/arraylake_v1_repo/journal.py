@@ -1,7 +1,7 @@
 """The journal of a session that several processes write to: what was appended is part of the commit, in the catalog's order.
 
-Appends that are made at the same time in a process share one. After each, what others appended meanwhile is read; only then does the writer go on. A commit seals
-the journal: what comes after the seal is void, and whoever wrote it is told.
+Appends that are made at the same time in a process share one. After each, what others appended meanwhile is read; only then does the writer go
+on. A commit seals the journal: what comes after the seal is void, and whoever wrote it is told.
 """
 
 import secrets
@@ -179,7 +179,7 @@ class Journal:
                     return
             try:
                 voided = await self._write([operation for operations, _ in batch for operation in operations])
-            except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+            except BaseException as error:
                 for _, done in batch:
                     done.set_exception(error)
                 if not isinstance(error, Exception):
@@ -193,10 +193,9 @@ class Journal:
 
     async def _write(self, operations: Sequence[Operation]) -> Exception | None:
         """Append operations and take in all up to them; return why they are void, or None."""
-        mine: list[int] = []
-        for part in await self._parts(operations):
-            mine.append(await self._append(part))
-        if mine and mine[0] <= self.position:
+        mine = [await self._append(part) for part in await self._parts(operations)]
+        # Whoever shares a session writes its first entry: a journal that begins with anybody else's is not the one that there was.
+        if mine and mine[0] <= max(self.position, 1):
             return ConflictError(
                 f"the session {self.session} has expired, and its journal is gone: what is written now is in no commit; "
                 "check out the branch again, and write it there"
@@ -267,5 +266,7 @@ class Journal:
     async def _spilled(self, key: str) -> list[Operation]:
         data = await self._objects.get(key)
         if data is None:
-            raise StorageError(f"{key} at {self._objects.place} is missing: the session {self.session} has lost what was written to it")
+            raise StorageError(
+                f"{key} at {self._objects.place} is missing: the session {self.session} has lost what was written to it"
+            )
         return _decode_wrote(data).operations

@@ -117,8 +117,10 @@ class Shard:
         data = self.columns.digest
         return (data[begin : begin + DIGEST_SIZE] for begin in range(0, len(data), DIGEST_SIZE))
 
-    def differing(self, other: "Shard") -> set[int]:
+    def differing(self, other: "Shard | None") -> set[int]:
         """Return the places whose references are not the same in both."""
+        if other is None:
+            return set(self.index.tolist())
         places = np.union1d(self.index, other.index)
         if len(self) == len(other) and np.array_equal(self.index, other.index):
             same = (self.kind == other.kind) & (self.length == other.length)
@@ -141,22 +143,27 @@ class _Rows:
         self.inlined = bytearray()
 
     def add_refs(self, refs: Iterable[tuple[int, Ref]]) -> None:
-        index, kind, offset, length, source = [], [], [], [], []
+        index: list[int] = []
+        kind: list[int] = []
+        offset: list[int] = []
+        length: list[int] = []
+        source: list[int] = []
         digests = bytearray()
         for place, ref in refs:
             index.append(place)
             match ref:
                 case Native(digest, size):
-                    kind.append(_NATIVE), offset.append(0), length.append(size), source.append(0)
+                    row = (_NATIVE, 0, size, 0)
                     digests += digest
                 case Inline(data):
-                    kind.append(_INLINE), offset.append(len(self.inlined)), length.append(len(data)), source.append(0)
+                    row = (_INLINE, len(self.inlined), len(data), 0)
                     self.inlined += data
                     digests += bytes(DIGEST_SIZE)
                 case Virtual(file, start, size):
-                    kind.append(_VIRTUAL), offset.append(start), length.append(size)
-                    source.append(self.sources.setdefault(file, len(self.sources)))
+                    row = (_VIRTUAL, start, size, self.sources.setdefault(file, len(self.sources)))
                     digests += bytes(DIGEST_SIZE)
+            for column, value in zip((kind, offset, length, source), row, strict=True):
+                column.append(value)
         self.parts.append(
             (
                 np.array(index, "u4"),
@@ -188,9 +195,7 @@ class _Rows:
     def columns(self) -> ShardColumns:
         index, kind, offset, length, source, digest = (np.concatenate(column) for column in zip(*self.parts, strict=True))
         order = np.argsort(index, kind="stable")
-        index, kind, offset, length, source, digest = (
-            column[order] for column in (index, kind, offset, length, source, digest)
-        )
+        index, kind, offset, length, source, digest = (column[order] for column in (index, kind, offset, length, source, digest))
         # The same references must give the same bytes, whatever the order in which they came: inline bytes and sources are put in the order of the rows.
         inlined = bytearray()
         for row in np.flatnonzero(kind == _INLINE).tolist():

@@ -144,7 +144,9 @@ def _below_nothing(ours: Side, theirs: Side) -> Conflicts:
                     one = f"{who}: {_did(*mine[parent])}" + (" as an array" if mine[parent][1] is not None else "")
                     two = f"{'theirs' if who == 'ours' else 'ours'}: {_did(before, after)} ({path})"
                     found[parent] = Conflict(sorted([one, two]), whole=True)
-    return {path: conflict for path, conflict in found.items() if not any(path != above and is_below(path, above) for above in found)}
+    return {
+        path: conflict for path, conflict in found.items() if not any(path != above and is_below(path, above) for above in found)
+    }
 
 
 async def _compare(
@@ -157,7 +159,9 @@ async def _compare(
             return None, {}
         return Conflict([f"ours: {_did(before, mine)}", f"theirs: {_did(before, other)}"], whole=True), {}
     if is_container(mine) != is_container(other):
-        return Conflict([f"ours: {_did(before, mine)}", f"theirs: {_did(before, other)}, as another kind of node"], whole=True), {}
+        return Conflict(
+            [f"ours: {_did(before, mine)}", f"theirs: {_did(before, other)}, as another kind of node"], whole=True
+        ), {}
     my_chunks, other_chunks = await chunk_changes(before, mine, shards), await chunk_changes(before, other, shards)
     was, now, then = (_structure(node) for node in (before, mine, other))
     if before is not None and now != then and ((now != was and other_chunks) or (then != was and my_chunks)):
@@ -165,11 +169,9 @@ async def _compare(
         keys = _keys(mine if shaped == "theirs" else other, other_chunks if shaped == "ours" else my_chunks)
         what = [f"{shaped}: changed its shape, type, grid, codecs or fill value", f"{wrote}: wrote chunks {keys}"]
         return Conflict(sorted(what), whole=True), my_chunks
-    documents = _both(before and before.documents, mine.documents, other.documents)
-    loose = _both(before and before.loose, mine.loose, other.loose)
-    chunks = frozenset(
-        coords for coords in my_chunks.keys() & other_chunks.keys() if my_chunks[coords] != other_chunks[coords]
-    )
+    documents = _both(before.documents if before is not None else None, mine.documents, other.documents)
+    loose = _both(before.loose if before is not None else None, mine.loose, other.loose)
+    chunks = frozenset(coords for coords in my_chunks.keys() & other_chunks.keys() if my_chunks[coords] != other_chunks[coords])
     what = [f"both: changed {name}" for name in sorted(documents)] + [f"both: wrote {name}" for name in sorted(loose)]
     if chunks:
         what.append(f"both: wrote chunks {_keys(mine, chunks)}")
@@ -212,16 +214,16 @@ async def _together(
     if mine is None or other is None:
         return mine
     skip = conflict if conflict is not None and _choice(path, on_conflict) == "theirs" else None
-    documents = _over(before and before.documents, mine.documents, other.documents, skip.documents if skip else frozenset())
-    loose = _over(before and before.loose, mine.loose, other.loose, skip.loose if skip else frozenset())
+    documents = _over(
+        before.documents if before is not None else None, mine.documents, other.documents, skip.documents if skip else frozenset()
+    )
+    loose = _over(before.loose if before is not None else None, mine.loose, other.loose, skip.loose if skip else frozenset())
     node = msgspec.structs.replace(other, documents=documents, loose=loose)
     chunks = {coords: ref for coords, ref in my_chunks.items() if skip is None or coords not in skip.chunks}
     return await with_chunks(node, chunks, shards)
 
 
-def _over[T](
-    before: Mapping[str, T] | None, mine: Mapping[str, T], other: Mapping[str, T], skip: frozenset[str]
-) -> dict[str, T]:
+def _over[T](before: Mapping[str, T] | None, mine: Mapping[str, T], other: Mapping[str, T], skip: frozenset[str]) -> dict[str, T]:
     old, found = before or {}, dict(other)
     for name in mine.keys() | old.keys():
         if name not in skip and mine.get(name) != old.get(name):
@@ -234,7 +236,9 @@ def _over[T](
 
 def conflict_error(repo: str, branch: str, base: str, head: str, conflicts: Conflicts) -> CommitConflictError:
     """Return the error that lists conflicts."""
-    paths = {f"/{path}": [*conflict.what, f"ours: on top of {base}", f"theirs: {head}"] for path, conflict in sorted(conflicts.items())}
+    paths = {
+        f"/{path}": [*conflict.what, f"ours: on top of {base}", f"theirs: {head}"] for path, conflict in sorted(conflicts.items())
+    }
     listed = "; ".join(f"{path} ({', '.join(what[:-2])})" for path, what in list(paths.items())[:5])
     more = f" and {len(paths) - 5} more paths" if len(paths) > 5 else ""
     return CommitConflictError(

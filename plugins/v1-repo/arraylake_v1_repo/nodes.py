@@ -155,12 +155,12 @@ async def _grid(
     for begin in range(0, len(order), 32):
         batch = order[begin : begin + 32]
         loaded = await asyncio.gather(*(_maybe(shards, known.get(outer)) for outer in batch))
-        for outer, shard in zip(batch, loaded, strict=True):
-            columns = merge(shard, pending[outer].refs, pending[outer].virtual)
+        for outer, before in zip(batch, loaded, strict=True):
+            columns = merge(before, pending[outer].refs, pending[outer].virtual)
             del pending[outer]
             if columns is None:
                 digests.pop(outer, None)
-            elif shard is None or columns != shard.columns:
+            elif before is None or columns != before.columns:
                 digests[outer] = shards.add(columns)
     if not digests:
         return None
@@ -175,8 +175,7 @@ async def _maybe(shards: Shards, digest: bytes | None) -> Shard | None:
 
 def _spanned(extents: Coords | None, chunks: Iterable[Coords], batches: list[VirtualBatch]) -> Coords:
     """Return how many chunks there are along each axis, for a grid that does not say so itself, or that says too few."""
-    ends = [coords for coords in chunks] if extents is None else []
-    ends = [tuple(number + 1 for number in coords) for coords in ends]
+    ends = [tuple(number + 1 for number in coords) for coords in chunks] if extents is None else []
     ends += [tuple(at + size for at, size in zip(batch.at, batch.shape, strict=True)) for batch in batches]
     if extents is not None:
         ends.append(extents)
@@ -196,9 +195,9 @@ def _by_block(block: Coords, chunks: Mapping[Coords, Ref | None], batches: list[
             part = order[ends[number - 1] if number else 0 : ends[number]]
             here = rows[part]
             pending[place].virtual.append((index[part], source[here], offset[here], length[here], batch.sources))
-    places = list(chunks)
-    for coords, (outer_place, within) in zip(places, place_in_blocks(places, block), strict=True):
-        pending[outer_place].refs[within] = chunks[coords]
+    touched = list(chunks)
+    for chunk, (outer_place, within) in zip(touched, place_in_blocks(touched, block), strict=True):
+        pending[outer_place].refs[within] = chunks[chunk]
     return dict(pending)
 
 
@@ -218,10 +217,7 @@ async def chunk_changes(before: Node | None, after: Node | None, shards: Shards)
         if old_digest == new_digest:
             continue
         was, now = await _maybe(shards, old_digest), await _maybe(shards, new_digest)
-        if was is not None and now is not None:
-            places = was.differing(now)
-        else:
-            places = {place for place, _ in (was or now).rows()}  # type: ignore[union-attr]
+        places = (now if was is None else was).differing(now if was is not None else None)  # type: ignore[union-attr]
         size = np.array(block, "i8")
         for place in places:
             inner = np.array(np.unravel_index(place, block), "i8") if block else np.zeros(0, "i8")
@@ -251,5 +247,3 @@ async def cleared_nodes(base: Hierarchy, changes: ChangeSet) -> dict[str, None]:
             if is_below(node.path, above) and node.path not in changes.nodes:
                 gone[node.path] = None
     return gone
-
-

@@ -1,6 +1,7 @@
 """The bytes of one repo: small, whole objects below its prefix, reached through obstore where there is a way, and through fsspec elsewhere."""
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
@@ -80,6 +81,10 @@ class Objects(Protocol):
 async def open_objects(platform: "StoragePlatform", location: "Location", credentials: "CredentialProvider") -> Objects:
     """Return the objects below a location, over the fastest way that its platform offers."""
     spec = platform.object_store(location, credentials)
+    if spec is not None and spec.protocol == "file" and hasattr(os, "pread"):
+        from arraylake_v1_repo.files import FileObjects
+
+        return FileObjects(spec.prefix, location.uri)
     if spec is not None and spec.protocol in _FAST_PROTOCOLS:
         objects = ObstoreObjects(spec, location.uri)
         await objects.ready()

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import cast
 from weakref import WeakKeyDictionary
 
 from arraylake_core.errors import RefNotFoundError, StorageError
@@ -55,7 +56,7 @@ class Reader:
         self._kept: OrderedDict[str, tuple[object, int]] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
-        self._flights: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Future[object]]] = WeakKeyDictionary()
+        self._flights: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Task[object]]] = WeakKeyDictionary()
 
     def __reduce__(self) -> tuple[type["Reader"], tuple[Objects]]:
         return type(self), (self.objects,)
@@ -122,7 +123,9 @@ class Reader:
 
     def _checked(self, data: bytes, digest: bytes, key: str) -> bytes:
         if digest_of(data) != digest:
-            raise StorageError(f"{self.where(key)} is not what was written: it was overwritten or cut off; restore it from a backup")
+            raise StorageError(
+                f"{self.where(key)} is not what was written: it was overwritten or cut off; restore it from a backup"
+            )
         return data
 
     async def _load[T](self, key: str, decode: Callable[[bytes], tuple[T, int]]) -> T:
@@ -130,21 +133,23 @@ class Reader:
             found = self._kept.get(key)
             if found is not None:
                 self._kept.move_to_end(key)
-                return found[0]  # type: ignore[return-value]  # one key, one type
+                return cast("T", found[0])
         loop = asyncio.get_running_loop()
         flights = self._flights.setdefault(loop, {})
         flight = flights.get(key)
         if flight is None:
-            flight = flights[key] = asyncio.ensure_future(self._fetch(key, decode))
+            flight = flights[key] = loop.create_task(self._fetch(key, decode))
             flight.add_done_callback(lambda _: flights.pop(key, None))
-        return await asyncio.shield(flight)  # type: ignore[return-value]
+        return cast("T", await asyncio.shield(flight))
 
     async def _fetch[T](self, key: str, decode: Callable[[bytes], tuple[T, int]]) -> object:
         data = await self.objects.get(key)
         if data is None:
             if key.startswith("commits/"):
                 raise FileNotFoundError(key)
-            raise StorageError(f"{self.where(key)} is missing: it was deleted or moved; restore it from a backup, and run repo.verify()")
+            raise StorageError(
+                f"{self.where(key)} is missing: it was deleted or moved; restore it from a backup, and run repo.verify()"
+            )
         value, size = decode(data)
         self._keep(key, value, size)
         return value

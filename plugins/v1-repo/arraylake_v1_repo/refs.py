@@ -70,7 +70,9 @@ async def require_branch(binding: Binding, name: str) -> Ref:
     """Return the ref of a branch; RefNotFoundError where there is none."""
     ref = await binding.coordination.get_ref(f"branch/{name}")
     if ref is None:
-        raise RefNotFoundError(f"{binding.name} has no branch {shown(name)} any more: repo.new_branch({name!r}, commit) makes it anew")
+        raise RefNotFoundError(
+            f"{binding.name} has no branch {shown(name)} any more: repo.new_branch({name!r}, commit) makes it anew"
+        )
     return ref
 
 
@@ -118,12 +120,16 @@ async def create_ref(binding: Binding, family: Family, name: str, commit: str) -
     ref = check_name(family, name)
     other: Family = "tag" if family == "branch" else "branch"
     if await binding.coordination.get_ref(f"{other}/{name}") is not None:
-        raise AlreadyExistsError(f"{binding.name} has a {other} {shown(name)}, and one name for both would be ambiguous: choose another one")
+        raise AlreadyExistsError(
+            f"{binding.name} has a {other} {shown(name)}, and one name for both would be ambiguous: choose another one"
+        )
     await binding.reader.commit(commit)
     try:
         await binding.coordination.put_ref(ref, {"commit": commit}, expected=None)
     except ConflictError:
-        raise AlreadyExistsError(f"{binding.name} has a {family} {shown(name)} already: choose another name, or delete it first") from None
+        raise AlreadyExistsError(
+            f"{binding.name} has a {family} {shown(name)} already: choose another name, or delete it first"
+        ) from None
     await mirror(binding, ref)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 
+from arraylake_v1_repo.content import clear_path, delete_key, get_key, key_size, set_key
 from arraylake_v1_repo.keys import check_path
 
 if TYPE_CHECKING:
@@ -63,13 +64,13 @@ class V1Store(Store):
         await self._ready()
         match byte_range:
             case None:
-                data = await self.session.get(key)
+                data = await get_key(self.session, key)
             case RangeByteRequest(start, end):
-                data = await self.session.get(key, start, end)
+                data = await get_key(self.session, key, start, end)
             case OffsetByteRequest(offset):
-                data = await self.session.get(key, offset)
+                data = await get_key(self.session, key, offset)
             case SuffixByteRequest(suffix):
-                data = await self.session.get(key, suffix=suffix)
+                data = await get_key(self.session, key, suffix=suffix)
             case _:
                 raise ValueError(f"Unexpected byte_range, got {byte_range!r}.")
         return None if data is None else prototype.buffer.from_bytes(data)
@@ -83,12 +84,12 @@ class V1Store(Store):
     async def exists(self, key: str) -> bool:
         """Tell whether there is a key."""
         await self._ready()
-        return await self.session.size(key) is not None
+        return await key_size(self.session, key) is not None
 
     async def getsize(self, key: str) -> int:
         """Return how many bytes a key has; FileNotFoundError where there is none."""
         await self._ready()
-        size = await self.session.size(key)
+        size = await key_size(self.session, key)
         if size is None:
             raise FileNotFoundError(key)
         return size
@@ -99,7 +100,7 @@ class V1Store(Store):
         await self._ready(refresh=False)
         if not hasattr(value, "to_bytes"):
             raise TypeError(f"V1Store.set takes a zarr Buffer, not a {type(value).__name__}")
-        await self.session.set(key, value.to_bytes())
+        await set_key(self.session, key, value.to_bytes())
 
     async def set_if_not_exists(self, key: str, value: "Buffer") -> None:
         """Write a key, unless there is one already."""
@@ -114,13 +115,13 @@ class V1Store(Store):
         """Delete a key; nothing happens where there is none."""
         self._check_writable()
         await self._ready()
-        await self.session.delete(key)
+        await delete_key(self.session, key)
 
     async def delete_dir(self, prefix: str) -> None:
         """Delete all keys below a prefix."""
         self._check_writable()
         await self._ready()
-        await self.session.clear(check_path(prefix))
+        await clear_path(self.session, check_path(prefix))
 
     async def clear(self) -> None:
         """Delete all keys."""
@@ -135,20 +136,20 @@ class V1Store(Store):
     async def list(self) -> AsyncIterator[str]:
         """Give all keys."""
         await self._ready()
-        async for key in self.session.keys():
+        async for key in self.session.view.keys():
             yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         """Give all keys that begin with a prefix."""
         await self._ready()
-        async for key in self.session.keys(check_path(prefix.rpartition("/")[0])):
+        async for key in self.session.view.keys(check_path(prefix.rpartition("/")[0])):
             if key.startswith(prefix):
                 yield key
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """Give the names right below a prefix."""
         await self._ready()
-        async for name in self.session.children(check_path(prefix)):
+        async for name in self.session.view.children(check_path(prefix)):
             yield name
 
     async def _ready(self, *, refresh: bool = True) -> None:

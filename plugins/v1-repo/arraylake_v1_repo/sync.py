@@ -176,9 +176,7 @@ class Repo:
         """Go to a branch, tag or commit; what was not committed in the checkout before is dropped."""
         return BlockingSession(run(self._aio.checkout(ref, writable=writable, expires_in=expires_in)))
 
-    def commit(
-        self, message: str, *, metadata: dict[str, object] | None = None, on_conflict: OnConflict = "raise"
-    ) -> str | None:
+    def commit(self, message: str, *, metadata: dict[str, object] | None = None, on_conflict: OnConflict = "raise") -> str | None:
         """Commit what changed in the checkout; return the id of the commit, or None where nothing changed."""
         return run(self._aio.commit(message, metadata=metadata, on_conflict=on_conflict))
 
@@ -242,7 +240,10 @@ class Repo:
         return open_xarray(self.store, group, **kwargs)
 
     def tree(
-        self, path: str = "", depth: int | None = None, filter: "str | Callable[[str], bool] | None" = None  # noqa: A002
+        self,
+        path: str = "",
+        depth: int | None = None,
+        filter: "str | Callable[[str], bool] | None" = None,  # noqa: A002
     ) -> Tree:
         """Return the hierarchy of the checkout, which prints well; no array is opened."""
         return run(self._aio.tree(path, depth, filter))

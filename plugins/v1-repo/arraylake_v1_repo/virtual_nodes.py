@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from arraylake_core.names import join_prefix
 from arraylake_v1_repo.changes import Clear, NodeChange, Operation, PutNode, VirtualBatch
+from arraylake_v1_repo.content import require_groups
 from arraylake_v1_repo.format import Inline
 from arraylake_v1_repo.session import Session
 from arraylake_v1_repo.virtual.references import VirtualArray, VirtualGroup
@@ -23,13 +24,13 @@ async def add_virtual_nodes(session: Session, path: str, found: Sequence[Virtual
     found
         Parents first.
     """
-    await session.require_groups(path)
+    await require_groups(session, path)
     operations: list[Operation] = []
     for node in found:
         target = join_prefix(path, node.path)
         documents: dict[str, bytes | None] = {"zarr.json": node.document}
         if isinstance(node, VirtualGroup):
-            if await session.grid(target) is not None:
+            if await session.view.grid(target) is not None:
                 operations.append(Clear(target))
             operations.append(PutNode(target, NodeChange(session.changes.origin(target), True, documents, {}, {}, [])))
             continue

@@ -1,8 +1,9 @@
 """How commits and garbage collections keep out of each other's way: the ref ``gc``, of which both make a compare-and-swap.
 
-A collection deletes objects that were written before it began and that nothing reaches. A session may meanwhile write bytes that such an object has: the object is then
-written anew under the same name, and must not go. So a commit that comes while a collection is going on, or after one since the session began, takes a hold: the
-collection deletes nothing while it is there, and the commit looks whether its chunks are still all there before it moves the branch.
+A collection deletes objects that were written before it began and that nothing reaches. A session may meanwhile write bytes that such an object
+has: the object is then written anew under the same name, and must not go. So a commit that comes while a collection is going on, or after one
+since the session began, takes a hold: the collection deletes nothing while it is there, and the commit looks whether its chunks are still all
+there before it moves the branch.
 """
 
 import asyncio
@@ -118,7 +119,7 @@ async def _release(coordination: Coordination, key: str) -> None:
 
 async def _require_chunks(session: "Session") -> None:
     """Raise where a chunk that the session wrote was collected; its bytes are no longer at hand."""
-    digests = sorted({digest async for digest in session.native_digests()})
+    digests = sorted({digest async for digest in session.view.native_digests()})
     objects = session.binding.objects
     for begin in range(0, len(digests), 64):
         part = digests[begin : begin + 64]

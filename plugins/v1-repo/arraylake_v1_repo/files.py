@@ -1,0 +1,170 @@
+"""The bytes of a repo on a disk of this machine, read and written with the operating system's own calls.
+
+Small chunks are what most arrays on a laptop have; on them, every layer in between costs more than the disk.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from arraylake_core.errors import StorageError
+from arraylake_v1_repo.objects import ObjectInfo, failed
+
+__all__ = ["FileObjects"]
+
+_INLINE_BYTES = 128 * 1024
+"""What is smaller is read at once: handing it to a thread takes longer than reading it."""
+_PART = ".part"
+
+
+class FileObjects:
+    """Objects that are files below a directory.
+
+    Parameters
+    ----------
+    root
+        The directory: a real, absolute path.
+    place
+        Its URI, for messages.
+    """
+
+    def __init__(self, root: str, place: str) -> None:
+        self.place = place
+        self._root = root
+
+    def __reduce__(self) -> tuple[type["FileObjects"], tuple[str, str]]:
+        return type(self), (self._root, self.place)
+
+    def __repr__(self) -> str:
+        return f"<objects at {self.place}>"
+
+    async def get(self, key: str) -> bytes | None:
+        """Return an object, or None where there is none of that key."""
+        return await self._read("read", key, None, None)
+
+    async def get_range(self, key: str, start: int, end: int) -> bytes:
+        """Return the bytes from ``start`` up to, without, ``end``."""
+        if start == end:
+            return b""
+        data = await self._read(f"read bytes {start} to {end} of", key, start, end)
+        if data is None:
+            raise failed("read", key, self.place, FileNotFoundError())
+        if len(data) != end - start:
+            raise StorageError(f"{key} at {self.place} is cut off: it has no bytes {start} to {end}; restore it from a backup")
+        return data
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Write an object, whole or not at all."""
+        if len(data) <= _INLINE_BYTES:
+            self.put_blocking(key, data)
+        else:
+            await asyncio.to_thread(self.put_blocking, key, data)
+
+    def put_blocking(self, key: str, data: bytes) -> None:
+        """Do what ``put`` does, for threads without an event loop."""
+        path = f"{self._root}/{key}"
+        aside = f"{path}.{secrets.token_hex(6)}{_PART}"
+        try:
+            try:
+                _write(aside, data)
+            except FileNotFoundError:
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                _write(aside, data)
+            os.replace(aside, path)  # noqa: PTH105 - a Path takes longer to make than the call
+        except OSError as error:
+            with suppress(OSError):
+                Path(aside).unlink()
+            raise failed("write", key, self.place, error) from None
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects; missing ones do no harm."""
+
+        def remove() -> None:
+            for key in keys:
+                try:
+                    Path(self._root, key).unlink()
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    raise failed("delete", key, self.place, error) from None
+
+        await asyncio.to_thread(remove)
+
+    async def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        """Give all objects below a prefix."""
+        for info in await asyncio.to_thread(self._find, prefix.strip("/")):
+            yield info
+
+    async def head(self, key: str) -> ObjectInfo | None:
+        """Return what the file system says of an object."""
+        try:
+            found = Path(self._root, key).stat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise failed("look at", key, self.place, error) from None
+        return ObjectInfo(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+
+    async def _read(self, what: str, key: str, start: int | None, end: int | None) -> bytes | None:
+        try:
+            descriptor = os.open(f"{self._root}/{key}", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise failed(what, key, self.place, error) from None
+        try:
+            first = start or 0
+            count = (os.fstat(descriptor).st_size if end is None else end) - first
+            if count <= _INLINE_BYTES:
+                return _all(descriptor, count, first)
+            return await asyncio.to_thread(_all, descriptor, count, first)
+        except OSError as error:
+            raise failed(what, key, self.place, error) from None
+        finally:
+            os.close(descriptor)
+
+    def _find(self, prefix: str) -> Sequence[ObjectInfo]:
+        found = []
+        waiting = [f"{self._root}/{prefix}" if prefix else self._root]
+        while waiting:
+            directory = waiting.pop()
+            try:
+                with os.scandir(directory) as entries:
+                    for entry in entries:
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(entry.path)
+                        elif not entry.name.endswith(_PART):
+                            with suppress(FileNotFoundError):
+                                about = entry.stat(follow_symlinks=False)
+                                modified = datetime.fromtimestamp(about.st_mtime, UTC)
+                                found.append(ObjectInfo(entry.path[len(self._root) + 1 :], about.st_size, modified))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise failed("list", prefix, self.place, error) from None
+        return found
+
+
+def _all(descriptor: int, count: int, start: int) -> bytes:
+    """Read so many bytes, or as many as there are."""
+    data = os.pread(descriptor, count, start)
+    while len(data) < count:
+        more = os.pread(descriptor, count - len(data), start + len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def _write(path: str, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    finally:
+        os.close(descriptor)
