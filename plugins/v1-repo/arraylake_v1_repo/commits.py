@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from arraylake_core.backends import Ref
 from arraylake_core.errors import ArraylakeError, ConflictError, InvalidOptionError
 from arraylake_core.models import Author, CommitInfo, utc_now
 from arraylake_v1_repo.binding import Binding
@@ -127,10 +128,10 @@ async def _commit(session: Session, message: str, metadata: dict[str, object], o
         session.attempt = commit
         async with hold_garbage(session):
             try:
-                await move_branch(binding, ref, commit)
+                moved = await move_branch(binding, ref, commit)
             except ConflictError:
                 continue
-        return await _done(session, commit, prepared.hierarchy)
+        return await _done(session, commit, prepared.hierarchy, moved)
 
 
 async def _reaches(binding: Binding, head: str, wanted: str, base: str) -> bool:
@@ -144,10 +145,9 @@ async def _reaches(binding: Binding, head: str, wanted: str, base: str) -> bool:
     return False
 
 
-async def _done(session: Session, commit: str, hierarchy: Hierarchy | None = None) -> str:
+async def _done(session: Session, commit: str, hierarchy: Hierarchy | None = None, moved: Ref | None = None) -> str:
     binding, branch = session.binding, session.branch
-    await _settle(session, commit, hierarchy)
-    await mirror(binding, f"branch/{branch}")
+    await asyncio.gather(_settle(session, commit, hierarchy), mirror(binding, f"branch/{branch}", moved))
     return commit
 
 

@@ -21,16 +21,16 @@ INLINE_BYTES = 512
 _GROUP = b'{"zarr_format":3,"node_type":"group","attributes":{}}'
 
 
-async def set_key(session: Session, key: str, data: bytes) -> None:
-    """Write a key of the zarr store."""
+async def set_key(session: Session, key: str, data: bytes | memoryview) -> None:
+    """Write a key of the zarr store; the caller may change what is behind a memoryview as soon as this returns."""
     place = await session.view.locate(key)
     if isinstance(place, Document):
-        await session.write(SetDocument(place.path, place.name, data))
+        await session.write(SetDocument(place.path, place.name, bytes(data)))
         return
     session.require_writable()
     ref: Ref
     if len(data) <= INLINE_BYTES:
-        ref = Inline(data)
+        ref = Inline(bytes(data))
     else:
         ref = Native(digest_of(data), len(data))
         if await _known(session, place) != ref:

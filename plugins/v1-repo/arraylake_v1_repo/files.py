@@ -32,6 +32,8 @@ class FileObjects:
         Its URI, for messages.
     """
 
+    quick_bytes = 4 * 2**20
+
     def __init__(self, root: str, place: str) -> None:
         self.place = place
         self._root = root
@@ -64,7 +66,7 @@ class FileObjects:
         else:
             await asyncio.to_thread(self.put_blocking, key, data)
 
-    def put_blocking(self, key: str, data: bytes) -> None:
+    def put_blocking(self, key: str, data: bytes | memoryview) -> None:
         """Do what ``put`` does, for threads without an event loop."""
         path = f"{self._root}/{key}"
         aside = f"{path}.{secrets.token_hex(6)}{_PART}"
@@ -102,7 +104,7 @@ class FileObjects:
     async def head(self, key: str) -> ObjectInfo | None:
         """Return what the file system says of an object."""
         try:
-            found = Path(self._root, key).stat()
+            found = os.stat(f"{self._root}/{key}")  # noqa: PTH116 - it takes microseconds
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -160,7 +162,7 @@ def _all(descriptor: int, count: int, start: int) -> bytes:
     return data
 
 
-def _write(path: str, data: bytes) -> None:
+def _write(path: str, data: bytes | memoryview) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         rest = memoryview(data)

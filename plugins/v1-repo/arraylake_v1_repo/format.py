@@ -205,7 +205,7 @@ _NAMES = {1: "snapshot", 2: "node table", 3: "manifest"}
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
-def digest_of(data: bytes) -> bytes:
+def digest_of(data: bytes | memoryview) -> bytes:
     """Return the BLAKE3 digest of bytes: 32 bytes.
 
     Examples

@@ -15,6 +15,7 @@ import msgspec
 from arraylake_core.backends import Coordination
 from arraylake_core.errors import ConflictError, StorageError
 from arraylake_core.loops import submit
+from arraylake_core.models import utc_now
 from arraylake_v1_repo.changes import Operation
 from arraylake_v1_repo.objects import Objects
 
@@ -196,11 +197,10 @@ class Journal:
         mine = [await self._append(part) for part in await self._parts(operations)]
         # Whoever shares a session writes its first entry: a journal that begins with anybody else's is not the one that there was.
         if mine and mine[0] <= max(self.position, 1):
-            return ConflictError(
-                f"the session {self.session} has expired, and its journal is gone: what is written now is in no commit; "
-                "check out the branch again, and write it there"
-            )
+            return self._expired()
         void = await self._take_in(mine)
+        if mine and self.expires <= utc_now():
+            return self._expired()
         if not void:
             return None
         try:
@@ -210,6 +210,11 @@ class Journal:
         return ConflictError(
             f"the session {self.session} is being committed: what was written now is not part of that commit; "
             "write it again when the commit is done, to a new checkout"
+        )
+
+    def _expired(self) -> ConflictError:
+        return ConflictError(
+            f"the session {self.session} has expired: what is written now is in no commit; check out the branch again, and write it there"
         )
 
     async def _take_in(self, mine: Sequence[int]) -> bool:

@@ -49,6 +49,11 @@ class Objects(Protocol):
         """Where they are, for messages."""
         ...
 
+    @property
+    def quick_bytes(self) -> int:
+        """Objects of up to so many bytes are written sooner than they are handed to a thread."""
+        ...
+
     async def get(self, key: str) -> bytes | None:
         """Return an object, or None where there is none of that key."""
         ...
@@ -61,7 +66,7 @@ class Objects(Protocol):
         """Write an object, whole or not at all."""
         ...
 
-    def put_blocking(self, key: str, data: bytes) -> None:
+    def put_blocking(self, key: str, data: bytes | memoryview) -> None:
         """Do what ``put`` does, for threads without an event loop."""
         ...
 
@@ -104,6 +109,8 @@ class ObstoreObjects:
     place
         Its URI, for messages.
     """
+
+    quick_bytes = 0
 
     def __init__(self, spec: ObjectStoreSpec, place: str) -> None:
         self.place = place
@@ -160,7 +167,7 @@ class ObstoreObjects:
         except Exception as error:  # noqa: BLE001
             raise self._failed("write", key, error) from None
 
-    def put_blocking(self, key: str, data: bytes) -> None:
+    def put_blocking(self, key: str, data: bytes | memoryview) -> None:
         """Do what ``put`` does, for threads without an event loop."""
         import obstore
 

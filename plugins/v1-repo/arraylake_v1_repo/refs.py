@@ -125,12 +125,12 @@ async def create_ref(binding: Binding, family: Family, name: str, commit: str) -
         )
     await binding.reader.commit(commit)
     try:
-        await binding.coordination.put_ref(ref, {"commit": commit}, expected=None)
+        made = await binding.coordination.put_ref(ref, {"commit": commit}, expected=None)
     except ConflictError:
         raise AlreadyExistsError(
             f"{binding.name} has a {family} {shown(name)} already: choose another name, or delete it first"
         ) from None
-    await mirror(binding, ref)
+    await mirror(binding, ref, made)
 
 
 async def delete_ref(binding: Binding, family: Family, name: str) -> None:
@@ -163,16 +163,24 @@ async def move_branch(binding: Binding, ref: Ref, commit: str) -> Ref:
     return await binding.coordination.put_ref(ref.name, {"commit": commit}, expected=ref.version)
 
 
-async def mirror(binding: Binding, ref: str) -> None:
-    """Write to the bucket where a ref points; the last who does it sees to it that what is there is what is in the catalog."""
-    version = -1
-    while True:
-        found = await binding.coordination.get_ref(ref)
-        if found is None or found.version == version:
-            return
-        version = found.version
+async def mirror(binding: Binding, ref: str, found: Ref | None = None) -> None:
+    """Write to the bucket where a ref points; the last who does it sees to it that what is there is what is in the catalog.
+
+    Parameters
+    ----------
+    ref
+        Its name.
+    found
+        The ref as it was just written, where that is known.
+    """
+    found = found or await binding.coordination.get_ref(ref)
+    while found is not None:
         document = encode_document(RefMirror(name=ref, commit=commit_of(found)))
         await binding.objects.put(mirror_key(ref), document)
+        now = await binding.coordination.get_ref(ref)
+        if now is not None and now.version == found.version:
+            return
+        found = now
 
 
 async def rebuild(binding: Binding) -> None:

@@ -17,7 +17,6 @@ from arraylake_v1_repo.binding import Binding
 from arraylake_v1_repo.changes import ChangeSet, Operation, PutNode
 from arraylake_v1_repo.hierarchy import Hierarchy
 from arraylake_v1_repo.journal import Journal, JournalEnd
-from arraylake_v1_repo.upkeep.holds import read_state
 from arraylake_v1_repo.uploads import Uploads
 from arraylake_v1_repo.view import View
 
@@ -113,8 +112,6 @@ class Session:
         if id is not None:
             self.registered = True
             self._journal = self._new_journal()
-            # Whatever collections there were may have been since it began.
-            self.garbage_count = -1
 
     def _begin(self, hierarchy: Hierarchy, id: str | None = None) -> None:  # noqa: A002
         """Start with nothing changed."""
@@ -122,7 +119,8 @@ class Session:
         self.view = View(hierarchy)
         self.uploads = Uploads(self.binding.objects)
         self.attempt: str | None = None
-        self.garbage_count = 0
+        self.started: datetime | None = None
+        self._recorded: int | None = None
         self._registering: Future[None] | None = None
         self._sharing: Future[None] | None = None
         self.registered = False
@@ -269,14 +267,11 @@ class Session:
     async def _register(self) -> None:
         assert self.branch is not None
         assert self._expires is not None
-        # Before anything is sent: collections from now on are seen by the commit.
-        _, garbage = await read_state(self.binding.coordination)
-        self.garbage_count = garbage.count
         record = SessionRecord(
             base=self.base, branch=self.branch, author=self.binding.author, created=utc_now(), expires=self._expires
         )
-        await self.binding.coordination.put_ref(f"session/{self.key}", msgspec.to_builtins(record), expected=None)
-        self.registered = True
+        ref = await self.binding.coordination.put_ref(f"session/{self.key}", msgspec.to_builtins(record), expected=None)
+        self.started, self._recorded, self.registered = record.created, ref.version, True
 
     def _after_share(self, future: "Future[None]") -> None:
         if future.exception() is not None:
@@ -320,10 +315,18 @@ class Session:
         """Take it off the list of sessions that are going on."""
         if not self.registered:
             return
-        found = await self.binding.coordination.get_ref(f"session/{self.key}")
+        name, coordination = f"session/{self.key}", self.binding.coordination
+        if self._recorded is not None:
+            try:
+                await coordination.delete_ref(name, expected=self._recorded)
+                return
+            except ConflictError:
+                # It has been changed since: it was shared, or its end was put off.
+                pass
+        found = await coordination.get_ref(name)
         if found is not None:
             try:
-                await self.binding.coordination.delete_ref(found.name, expected=found.version)
+                await coordination.delete_ref(name, expected=found.version)
             except ConflictError:
                 return
 
@@ -418,12 +421,12 @@ async def join(binding: Binding, id: str) -> Session:  # noqa: A002
     """Return a session that another process shares."""
     binding.require_writable()
     found = await binding.coordination.get_ref(f"session/{id}") if isinstance(id, str) and id.isalnum() else None
-    if found is None:
+    record = msgspec.convert(found.value, SessionRecord) if found is not None else None
+    if record is None or record.expires <= utc_now():
         raise NotFoundError(
             f"{binding.name} has no session {shown(id)} that is going on: it was committed, abandoned or has expired; "
             "repo.list_active_sessions() shows those that there are"
         )
-    record = msgspec.convert(found.value, SessionRecord)
     if not record.shared:
         raise ConflictError(
             f"the session {id} is not shared: in the process that began it, read repo.session.id, call repo.session.share(), or pickle its store"

@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Self
 
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
+from zarr.core.buffer import Buffer
 
 from arraylake_v1_repo.content import clear_path, delete_key, get_key, key_size, set_key
 from arraylake_v1_repo.keys import check_path
 
 if TYPE_CHECKING:
-    from zarr.core.buffer import Buffer, BufferPrototype
+    from zarr.core.buffer import BufferPrototype
 
     from arraylake_v1_repo.session import Session
 
@@ -98,9 +99,10 @@ class V1Store(Store):
         """Write a key."""
         self._check_writable()
         await self._ready(refresh=False)
-        if not hasattr(value, "to_bytes"):
+        if not isinstance(value, Buffer):
             raise TypeError(f"V1Store.set takes a zarr Buffer, not a {type(value).__name__}")
-        await set_key(self.session, key, value.to_bytes())
+        array = value.as_numpy_array()
+        await set_key(self.session, key, memoryview(array).cast("B") if array.size else b"")
 
     async def set_if_not_exists(self, key: str, value: "Buffer") -> None:
         """Write a key, unless there is one already."""

@@ -57,14 +57,18 @@ class Uploads:
         flying = self._flying.get(digest)
         return flying[0] if flying is not None else self._failed.get(digest)
 
-    async def send(self, digest: bytes, data: bytes) -> "Future[None] | None":
+    async def send(self, digest: bytes, data: bytes | memoryview) -> "Future[None] | None":
         """Send a chunk, unless it was sent before; wait only while too many are on their way."""
         if digest in self.sent:
             found = self._flying.get(digest)
             return found[1] if found is not None else None
+        if len(data) <= self._objects.quick_bytes:
+            self._objects.put_blocking(chunk_key(digest), data)
+            self.sent.add(digest)
+            return None
         while len(self._flying) >= _MOST_CHUNKS or (self._bytes + len(data) > _MOST_BYTES and self._flying):
             await self._one()
-        return self._start(digest, data)
+        return self._start(digest, bytes(data))
 
     async def flush(self) -> None:
         """Wait until every chunk has arrived; those that failed are tried once more, and then the first error is raised."""

@@ -79,7 +79,7 @@ class _Run:
                     f"another gc of {self.binding.name} is going on: wait for it; one that died is taken over after two minutes"
                 )
             try:
-                started = GarbageState(run=self.id, count=state.count + 1, alive=utc_now(), holds=state.live_holds())
+                started = GarbageState(run=self.id, alive=utc_now(), holds=state.live_holds())
                 await change_state(self.binding.coordination, ref, started)
                 return
             except ConflictError:

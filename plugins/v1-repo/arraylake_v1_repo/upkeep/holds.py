@@ -37,8 +37,6 @@ class GarbageState(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     run
         The id of the collection that is going on, or None.
-    count
-        How many collections there have been.
     deleting
         Whether it is deleting objects at this moment.
     alive
@@ -48,7 +46,6 @@ class GarbageState(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     run: str | None = None
-    count: int = 0
     deleting: bool = False
     alive: datetime | None = None
     holds: dict[str, datetime] = {}
@@ -57,6 +54,10 @@ class GarbageState(msgspec.Struct, frozen=True, kw_only=True):
     def going_on(self) -> bool:
         """Whether a collection is going on."""
         return self.run is not None and self.alive is not None and utc_now() - self.alive < LEASE
+
+    def may_have_deleted_since(self, moment: datetime | None) -> bool:
+        """Tell whether a collection is going on, or was since a moment; clocks may be a little apart. None is a moment that nobody knows."""
+        return self.going_on or moment is None or (self.alive is not None and self.alive >= moment - LEASE)
 
     def live_holds(self) -> dict[str, datetime]:
         """Return the holds of commits that may still be going on."""
@@ -79,7 +80,7 @@ async def hold_garbage(session: "Session") -> AsyncIterator[None]:
     """Keep collections from deleting what a commit is about to point at, while the branch is moved."""
     coordination, key = session.binding.coordination, session.key
     ref, state = await read_state(coordination)
-    if ref is None or (not state.going_on and state.count == session.garbage_count):
+    if ref is None or not state.may_have_deleted_since(session.started):
         yield
         return
     while True:
