@@ -47,10 +47,11 @@ def client_on(request, tmp_path_factory) -> Iterator[Callable[[str], Client]]:
         def get(place: str) -> Client:
             if place not in clients:
                 client = Client("memory://" if place == "memory" else f"sqlite:///{home}/{place}.db")
-                clients[place] = stack.enter_context(client)
+                stack.enter_context(client)
                 if place != "memory":
-                    client.create_bucket_config(org="me", nickname=place, **_bucket(place, request, home))
-                    client.set_default_bucket_config(org="me", nickname=place)
+                    client.create_bucket_config(org="me", nickname=f"on-{place}", **_bucket(place, request, home))
+                    client.set_default_bucket_config(org="me", nickname=f"on-{place}")
+                clients[place] = client
             return clients[place]
 
         yield get

@@ -6,7 +6,6 @@ from uuid import uuid4
 import numpy as np
 import pytest
 import zarr
-from arraylake_v1_repo.session import Session
 from arraylake_v1_repo.store import V1Store
 from arraylake_v1_repo.sync import Repo
 from hypothesis import HealthCheck, settings
@@ -44,17 +43,17 @@ class V1StoreTests(StoreTests[V1Store, cpu.Buffer]):
     def store_kwargs(self, repo) -> dict[str, object]:
         return {"session": repo.store.session}
 
-    def behind(self, store: V1Store) -> Session:
-        """Return where to look behind the store's back."""
-        return store.session
+    def behind(self, store: V1Store) -> V1Store:
+        """Return where to look behind the store's back: another store on its session."""
+        return V1Store(store.session)
 
     async def set(self, store: V1Store, key: str, value: cpu.Buffer) -> None:
-        await self.behind(store).set(key, value.to_bytes())
+        await self.behind(store).set(key, value)
 
     async def get(self, store: V1Store, key: str) -> cpu.Buffer:
-        data = await self.behind(store).get(key)
-        assert data is not None
-        return self.buffer_cls.from_bytes(data)
+        value = await self.behind(store).get(key, default_buffer_prototype())
+        assert value is not None
+        return self.buffer_cls.from_bytes(value.to_bytes())
 
     def test_store_repr(self, store: V1Store) -> None:
         assert "V1Store" in repr(store)
@@ -89,15 +88,11 @@ class SharedV1StoreTests(V1StoreTests):
 
     @pytest.fixture
     def store_kwargs(self, repo, client_on) -> dict[str, object]:
-        self.other = client_on(self.place).get_repo(repo.name).join_session(repo.session.id).store.session
+        self.other = client_on(self.place).get_repo(repo.name).join_session(repo.session.id).store
         return {"session": repo.store.session}
 
-    def behind(self, store: V1Store) -> Session:
+    def behind(self, store: V1Store) -> V1Store:
         return self.other
-
-    async def get(self, store: V1Store, key: str) -> cpu.Buffer:
-        await self.other.refresh()
-        return await super().get(store, key)
 
 
 class TestOnLocalDisk(V1StoreTests):
