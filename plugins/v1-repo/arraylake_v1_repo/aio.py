@@ -530,19 +530,19 @@ class AsyncRepo:
 
     async def export(
         self,
-        dest: str,
+        dest: "str | os.PathLike[str] | FSMap | Store",
         *,
         zarr_format: Literal[2, 3] = 3,
         ref: str | None = None,
         from_ref: str | None = None,
         concurrency: int = 64,
     ) -> "ExportReport":
-        """Write a version as plain Zarr.
+        """Write a version as plain Zarr; where an earlier try was interrupted, go on where it stopped.
 
         Parameters
         ----------
         dest
-            A directory, or a URL that fsspec knows.
+            A directory, a URL that fsspec knows, an fsspec mapper, or a zarr Store.
         zarr_format
             2 or 3.
         ref

@@ -12,9 +12,13 @@ from arraylake_v1_repo.merging import OnConflict
 from arraylake_v1_repo.session import DEFAULT_LIFETIME, Session, SessionInfo
 
 if TYPE_CHECKING:
+    import os
+
+    from fsspec.mapping import FSMap
     from virtualizarr.manifests import ManifestStore
     from xarray import Dataset
     from zarr import Group
+    from zarr.abc.store import Store
 
     from arraylake_v1_repo.export import ExportReport
     from arraylake_v1_repo.store import V1Store
@@ -294,7 +298,7 @@ class Repo:
 
     def export(
         self,
-        dest: str,
+        dest: "str | os.PathLike[str] | FSMap | Store",
         *,
         zarr_format: Literal[2, 3] = 3,
         ref: str | None = None,
