@@ -21,8 +21,12 @@ from arraylake_v1_repo.session import DEFAULT_LIFETIME, Session, SessionInfo, Se
 from arraylake_v1_repo.virtual.sources import SourceReader
 
 if TYPE_CHECKING:
+    import os
+
+    from fsspec.mapping import FSMap
     from virtualizarr.manifests import ManifestStore
     from xarray import Dataset
+    from zarr.abc.store import Store
     from zarr.core.group import AsyncGroup
 
     from arraylake_v1_repo.export import ExportReport
