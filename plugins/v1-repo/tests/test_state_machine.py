@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from arraylake_core import Client
-from arraylake_core.errors import AlreadyExistsError, ArraylakeError, CommitConflictError, ReadOnlyError
+from arraylake_core.errors import AlreadyExistsError, ArraylakeError, CommitConflictError, ConflictError, ReadOnlyError
 
 LIVES, STEPS = int(os.environ.get("V1_LIVES", "25")), int(os.environ.get("V1_STEPS", "30"))
 
@@ -140,6 +140,7 @@ class Writer:
 
     def __init__(self, repo, branch: str | None, base: str, tree: Tree) -> None:
         self.repo, self.branch, self.base, self.tree = repo, branch, base, dict(tree)
+        self.shared = False
 
     @property
     def root(self) -> zarr.Group:
@@ -307,7 +308,9 @@ class Lives(RuleBasedStateMachine):
 
     @rule(number=WRITERS)
     def share(self, number: int) -> None:
-        assert self.writers[number].repo.session.id
+        writer = self.writers[number]
+        writer.shared = writer.branch is not None
+        assert bool(writer.repo.session.id) == writer.shared
 
     @rule(number=WRITERS)
     def reopen(self, number: int) -> None:
@@ -322,7 +325,7 @@ class Lives(RuleBasedStateMachine):
         writer.repo.checkout(ref)
         writer.branch = ref if ref in self.branches else None
         writer.base = self.branches.get(ref) or self.tags.get(ref) or ref
-        writer.tree = dict(self.commits[writer.base])
+        writer.tree, writer.shared = dict(self.commits[writer.base]), False
 
     # Commits
 
@@ -359,7 +362,7 @@ class Lives(RuleBasedStateMachine):
             self.commits[commit] = tree
             self.parents[commit] = head
             self.branches[writer.branch] = commit
-        writer.base, writer.tree = commit, dict(tree)
+        writer.base, writer.tree, writer.shared = commit, dict(tree), False
         assert self.fresh(writer.branch) == tree
         assert content(writer.root) == tree
 
@@ -382,6 +385,10 @@ class Lives(RuleBasedStateMachine):
         writer = self.writable(number)
         if writer is None or writer.branch not in self.branches:
             return
+        if writer.shared:
+            with pytest.raises(ConflictError, match="shared"):
+                writer.repo.rebase(on_conflict=on_conflict)
+            return
         tree, undecided = self.merge(writer, on_conflict)
         if undecided:
             with pytest.raises(CommitConflictError) as caught:
@@ -397,7 +404,14 @@ class Lives(RuleBasedStateMachine):
         writer = self.writable(number)
         if writer is None or writer.branch not in self.branches or self.changed(writer):
             return
-        writer.repo.fast_forward()
+        try:
+            writer.repo.fast_forward()
+        except ConflictError:
+            # Changes that add up to nothing are changes here.
+            assert content(writer.root) == writer.tree
+            return
+        if writer.base != self.branches[writer.branch]:
+            writer.shared = False
         writer.base = self.branches[writer.branch]
         writer.tree = dict(self.commits[writer.base])
         assert content(writer.root) == writer.tree
