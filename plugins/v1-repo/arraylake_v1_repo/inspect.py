@@ -4,15 +4,13 @@ from collections.abc import Callable, Iterator
 from math import prod
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from arraylake_core.backends.hierarchy import Tree
 from arraylake_core.errors import InvalidOptionError, NotFoundError
 from arraylake_core.models import SessionStatus
 from arraylake_core.names import shown
 from arraylake_v1_repo.format import Node
 from arraylake_v1_repo.hierarchy import Hierarchy
-from arraylake_v1_repo.keys import is_below
+from arraylake_v1_repo.keys import is_below, parse_document
 from arraylake_v1_repo.nodes import Shards, chunk_changes
 
 if TYPE_CHECKING:
@@ -97,8 +95,8 @@ def _decoded(view: "NodeView") -> Iterator[object]:
 
 def _json(document: bytes) -> object:
     try:
-        return msgspec.json.decode(document)
-    except msgspec.DecodeError:
+        return parse_document(document)
+    except ValueError:
         return None
 
 

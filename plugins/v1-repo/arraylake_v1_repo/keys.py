@@ -1,5 +1,6 @@
 """Zarr keys: which are metadata documents, which are chunks of an array, and in what order paths are kept."""
 
+import json
 import re
 from functools import lru_cache
 from typing import NamedTuple
@@ -9,7 +10,7 @@ import msgspec
 from arraylake_core.errors import InvalidNameError
 from arraylake_core.names import shown
 
-__all__ = ["DOCUMENTS", "ArrayGrid", "array_grid", "check_key", "check_path", "is_below", "sort_key", "structure"]
+__all__ = ["DOCUMENTS", "ArrayGrid", "array_grid", "check_key", "check_path", "is_below", "parse_document", "sort_key", "structure"]
 
 DOCUMENTS = frozenset({"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"})
 _NO_KEY = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)|[\0\\\ud800-\udfff]")
@@ -108,7 +109,7 @@ class ArrayGrid(NamedTuple):
 
 class _Named(msgspec.Struct):
     name: str
-    configuration: dict[str, msgspec.Raw] = {}
+    configuration: dict[str, object] = {}
 
 
 class _V3(msgspec.Struct):
@@ -124,6 +125,14 @@ class _V2(msgspec.Struct):
     dimension_separator: str = "."
 
 
+def parse_document(document: bytes) -> object:
+    """Return what a metadata document says, NaN and infinity included, which zarr-python writes though JSON has none; ValueError where it is no JSON."""
+    try:
+        return msgspec.json.decode(document)
+    except msgspec.DecodeError:
+        return json.loads(document)
+
+
 @lru_cache(4096)
 def array_grid(name: str, document: bytes) -> ArrayGrid | None:
     """Return the grid of an array from its metadata document, or None where that is of no array.
@@ -136,21 +145,21 @@ def array_grid(name: str, document: bytes) -> ArrayGrid | None:
         Its bytes.
     """
     try:
+        fields = parse_document(document)
         if name == ".zarray":
-            old = msgspec.json.decode(document, type=_V2)
+            old = msgspec.convert(fields, _V2)
             return ArrayGrid(_extents(old.shape, old.chunks), len(old.shape), "", old.dimension_separator)
-        new = msgspec.json.decode(document, type=_V3)
+        new = msgspec.convert(fields, _V3)
         if new.node_type != "array":
             return None
         encoding = new.chunk_key_encoding if isinstance(new.chunk_key_encoding, _Named) else _Named(new.chunk_key_encoding)
         old_style = encoding.name == "v2"
-        raw = encoding.configuration.get("separator")
-        separator = msgspec.json.decode(raw, type=str) if raw is not None else ("." if old_style else "/")
+        separator = msgspec.convert(encoding.configuration.get("separator", "." if old_style else "/"), str)
         shape = new.chunk_grid.configuration.get("chunk_shape")
-        chunks = msgspec.json.decode(shape, type=tuple[int, ...]) if shape is not None else None
+        chunks = msgspec.convert(shape, tuple[int, ...]) if shape is not None else None
         extents = _extents(new.shape, chunks) if chunks is not None else None
         return ArrayGrid(extents, len(new.shape), "" if old_style else "c", separator)
-    except msgspec.DecodeError:
+    except ValueError:
         return None
 
 
@@ -165,8 +174,8 @@ def structure(name: str, document: bytes | None) -> object:
     if document is None or name not in ("zarr.json", ".zarray"):
         return None
     try:
-        fields = msgspec.json.decode(document)
-    except msgspec.DecodeError:
+        fields = parse_document(document)
+    except ValueError:
         return document
     if not isinstance(fields, dict) or (name == "zarr.json" and fields.get("node_type") != "array"):
         return None

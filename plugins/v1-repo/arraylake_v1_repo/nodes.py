@@ -13,7 +13,7 @@ from arraylake_core.names import shown
 from arraylake_v1_repo.changes import ChangeSet, NodeChange, VirtualBatch
 from arraylake_v1_repo.format import Grid, Node, Ref, ShardColumns, digest_of, encode_object
 from arraylake_v1_repo.hierarchy import Encoded, Hierarchy, blocks, grid_of, place_in_blocks, shard_coords
-from arraylake_v1_repo.keys import is_below
+from arraylake_v1_repo.keys import is_below, parse_document
 from arraylake_v1_repo.manifest import Shard, block_shape, merge, split_coords
 from arraylake_v1_repo.reader import Reader
 
@@ -111,8 +111,8 @@ async def _node(path: str, start: Node | None, change: NodeChange, shards: Shard
 
 def _checked(path: str, name: str, data: bytes) -> bytes:
     try:
-        msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
+        parse_document(data)
+    except ValueError as error:
         raise InvalidOptionError(
             f"{shown(f'{path}/{name}'.lstrip('/'))} is no JSON, and metadata documents are ({error}): nothing was committed; write it again, or delete it"
         ) from None
