@@ -13,6 +13,7 @@ __all__ = ["Uploads"]
 _THREADS = 16
 _MOST_CHUNKS = 256
 _MOST_BYTES = 64 * 2**20
+_MOST_KNOWN = 200_000
 
 _pool: ThreadPoolExecutor | None = None
 _pool_lock = threading.Lock()
@@ -42,10 +43,13 @@ class Uploads:
     ----------
     objects
         Where to.
+    known
+        The digests of chunks that this process has sent to the repo before: they are looked for, and not sent again where they still are.
     """
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Objects, known: set[bytes]) -> None:
         self._objects = objects
+        self._known = known
         self._lock = threading.Lock()
         self._flying: dict[bytes, tuple[bytes, Future[None]]] = {}
         self._failed: dict[bytes, bytes] = {}
@@ -60,10 +64,16 @@ class Uploads:
     async def send(self, digest: bytes, data: bytes | memoryview) -> "Future[None] | None":
         """Send a chunk, unless it was sent before; wait only while too many are on their way."""
         if digest in self.sent:
-            found = self._flying.get(digest)
-            return found[1] if found is not None else None
+            flying = self._flying.get(digest)
+            return flying[1] if flying is not None else None
+        if digest in self._known:
+            found = await self._objects.head(chunk_key(digest))
+            if found is not None and found.size == len(data):
+                self.sent.add(digest)
+                return None
         if len(data) <= self._objects.quick_bytes:
             self._objects.put_blocking(chunk_key(digest), data)
+            self._arrived(digest)
             self.sent.add(digest)
             return None
         while len(self._flying) >= _MOST_CHUNKS or (self._bytes + len(data) > _MOST_BYTES and self._flying):
@@ -118,9 +128,16 @@ class Uploads:
         with self._lock:
             self._flying.pop(digest, None)
             self._bytes -= len(data)
-            if error is not None:
+            if error is None:
+                self._arrived(digest)
+            else:
                 self._failed[digest] = data
                 self.sent.discard(digest)
+
+    def _arrived(self, digest: bytes) -> None:
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known.add(digest)
 
     async def _one(self) -> None:
         """Wait until one of those on their way has come to an end."""
