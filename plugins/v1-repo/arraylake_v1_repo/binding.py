@@ -45,7 +45,6 @@ class Binding:
         self.grants = tuple(grants)
         self.reader = Reader(objects)
         self.sources = SourceReader(self.grants)
-        self.sent: set[bytes] = set()
 
     def __reduce__(self) -> tuple[type["Binding"], tuple[object, ...]]:
         return type(self), (self.name, self.read_only, self.author, self.objects, self.coordination, self.grants)

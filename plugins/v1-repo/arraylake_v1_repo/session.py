@@ -117,7 +117,7 @@ class Session:
         """Start with nothing changed."""
         self.key = id or secrets.token_hex(12)
         self.view = View(hierarchy)
-        self.uploads = Uploads(self.binding.objects, self.binding.sent)
+        self.uploads = Uploads(self.binding.objects)
         self.attempt: str | None = None
         self.started: datetime | None = None
         self._recorded: int | None = None

@@ -14,6 +14,7 @@ _THREADS = 16
 _MOST_CHUNKS = 256
 _MOST_BYTES = 64 * 2**20
 _MOST_KNOWN = 200_000
+_MOST_PLACES = 64
 
 _pool: ThreadPoolExecutor | None = None
 _pool_lock = threading.Lock()
@@ -36,6 +37,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_after_fork)
 
 
+_known: dict[str, set[bytes]] = {}
+"""For each place, the digests of chunks that this process has sent there: they are looked for, and not sent again where they still are."""
+
+
+def _known_at(place: str) -> set[bytes]:
+    if len(_known) >= _MOST_PLACES:
+        _known.clear()
+    return _known.setdefault(place, set())
+
+
 class Uploads:
     """The chunks that a session sends.
 
@@ -43,13 +54,11 @@ class Uploads:
     ----------
     objects
         Where to.
-    known
-        The digests of chunks that this process has sent to the repo before: they are looked for, and not sent again where they still are.
     """
 
-    def __init__(self, objects: Objects, known: set[bytes]) -> None:
+    def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        self._known = known
+        self._known = _known_at(objects.place)
         self._lock = threading.Lock()
         self._flying: dict[bytes, tuple[bytes, Future[None]]] = {}
         self._failed: dict[bytes, bytes] = {}
