@@ -21,12 +21,19 @@ class Worker:
         self._process = process
 
     def run(
-        self, task: str, uri: str, seed: int, acknowledged: Path, *, seconds: float | None = None, at_write: int = 0
+        self,
+        task: str,
+        uri: str,
+        seed: int,
+        acknowledged: Path,
+        *,
+        seconds: float | None = None,
+        at_write: int = 0,
+        hours_later: float = 0,
     ) -> dict[str, object]:
         """Run a task, killed after some seconds or before a write; return how it ended. A task that fails is a failure here."""
-        asked = {
-            "task": task, "uri": uri, "seed": seed, "acknowledged": str(acknowledged), "seconds": seconds, "at_write": at_write
-        }  # fmt: skip
+        asked = {"task": task, "uri": uri, "seed": seed, "acknowledged": str(acknowledged)}
+        asked |= {"seconds": seconds, "at_write": at_write, "hours_later": hours_later}
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
