@@ -466,7 +466,7 @@ class AsyncRepo:
         path
             The group that the file becomes.
         uri
-            The file, below a prefix that ``virtual_chunk_containers`` grants.
+            The file, below a prefix that ``authorize_virtual_chunk_access`` of create_repo or get_repo grants.
         group
             Only this group of the file.
         drop_variables

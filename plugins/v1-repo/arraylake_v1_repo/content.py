@@ -2,7 +2,7 @@
 
 import asyncio
 
-from arraylake_core.errors import AlreadyExistsError, InvalidOptionError, NotFoundError, StorageError
+from arraylake_core.errors import AlreadyExistsError, InvalidOptionError, NotFoundError
 from arraylake_core.names import shown
 from arraylake_v1_repo.binding import Binding
 from arraylake_v1_repo.changes import Clear, NodeChange, Operation, PutNode, SetChunk, SetDocument, SetLoose
@@ -129,14 +129,7 @@ async def fetch(
     key = chunk_key(ref.digest)
     if (first, last) != (0, ref.length):
         return await binding.objects.get_range(key, first, last)
-    data = await binding.objects.get(key)
-    if data is None or len(data) != ref.length:
-        problem = "missing" if data is None else f"cut off ({len(data)} bytes of {ref.length})"
-        raise StorageError(
-            f"{key} at {binding.objects.place} is {problem}: it was deleted or moved; restore it from a backup, "
-            "and run repo.verify() to find others"
-        )
-    return data
+    return await binding.objects.get_whole(key, ref.length)
 
 
 async def require_groups(session: Session, path: str) -> None:

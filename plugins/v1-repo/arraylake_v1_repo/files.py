@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from arraylake_core.errors import StorageError
-from arraylake_v1_repo.objects import ObjectInfo, failed
+from arraylake_v1_repo.objects import ObjectInfo, failed, whole
 
 __all__ = ["FileObjects"]
 
@@ -58,6 +58,10 @@ class FileObjects:
         if len(data) != end - start:
             raise StorageError(f"{key} at {self.place} is cut off: it has no bytes {start} to {end}; restore it from a backup")
         return data
+
+    async def get_whole(self, key: str, length: int) -> bytes:
+        """Return an object that must be there, and have so many bytes."""
+        return whole(await self._read("read", key, None, None), key, length, self.place)
 
     async def put(self, key: str, data: bytes) -> None:
         """Write an object, whole or not at all."""

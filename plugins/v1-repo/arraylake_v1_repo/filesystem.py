@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from arraylake_core.errors import ArraylakeError, StorageError
-from arraylake_v1_repo.objects import ObjectInfo, failed
+from arraylake_v1_repo.objects import ObjectInfo, failed, whole
 
 if TYPE_CHECKING:
     from fsspec.spec import AbstractFileSystem
@@ -93,6 +93,10 @@ class FsspecObjects:
         if len(data) != end - start:
             raise StorageError(f"{key} at {self.place} is cut off: it has no bytes {start} to {end}; restore it from a backup")
         return data
+
+    async def get_whole(self, key: str, length: int) -> bytes:
+        """Return an object that must be there, and have so many bytes."""
+        return whole(await self.get(key), key, length, self.place)
 
     async def put(self, key: str, data: bytes) -> None:
         """Write an object, whole or not at all."""

@@ -62,6 +62,10 @@ class Objects(Protocol):
         """Return the bytes from ``start`` up to, without, ``end``; StorageError where they are not all there."""
         ...
 
+    async def get_whole(self, key: str, length: int) -> bytes:
+        """Return an object that must be there, and have so many bytes; StorageError otherwise."""
+        ...
+
     async def put(self, key: str, data: bytes) -> None:
         """Write an object, whole or not at all."""
         ...
@@ -157,6 +161,22 @@ class ObstoreObjects:
             raise StorageError(f"{key} at {self.place} is cut off: it has no bytes {start} to {end}; restore it from a backup")
         return data
 
+    async def get_whole(self, key: str, length: int) -> bytes:
+        """Return an object that must be there, and have so many bytes."""
+        if not length:
+            return whole(await self.get(key), key, length, self.place)
+        import obstore
+
+        store = await self.ready()
+        try:
+            # A range is one answer; an object is an answer, and then its bytes.
+            data = bytes(await obstore.get_range_async(store, key, start=0, end=length))
+        except FileNotFoundError:
+            data = None
+        except Exception as error:  # noqa: BLE001
+            raise self._failed("read", key, error) from None
+        return whole(data, key, length, self.place)
+
     async def put(self, key: str, data: bytes) -> None:
         """Write an object, whole or not at all."""
         import obstore
@@ -234,6 +254,16 @@ class ObstoreObjects:
 
     def _failed(self, what: str, key: str, error: Exception) -> ArraylakeError:
         return failed(what, key, self.place, error)
+
+
+def whole(data: bytes | None, key: str, length: int, place: str) -> bytes:
+    """Return the bytes of an object, where they are all there."""
+    if data is None or len(data) != length:
+        problem = "missing" if data is None else f"cut off, or longer than it was (it has {len(data)} bytes, not {length})"
+        raise StorageError(
+            f"{key} at {place} is {problem}: it was deleted, moved or overwritten; restore it from a backup, and run repo.verify() to find others"
+        )
+    return data
 
 
 def failed(what: str, key: str, place: str, error: Exception) -> ArraylakeError:
