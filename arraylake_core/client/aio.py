@@ -1,7 +1,7 @@
 """AsyncClient: all that a client does, for asyncio."""
 
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
@@ -28,6 +28,7 @@ from arraylake_core.secret import Secret
 
 if TYPE_CHECKING:
     from arraylake_core.catalog.base import Catalog
+    from arraylake_core.client.migration import MigrationReport
 
 __all__ = ["AsyncClient"]
 
@@ -436,6 +437,48 @@ class AsyncClient:
         if old.org != new.org:
             raise InvalidOptionError(f"a repo keeps its organization: rename {name} to '{old.org}/{new.repo}'")
         return await self._catalog.rename_repo(*old, new.repo)
+
+    async def migrate_repo(
+        self,
+        name: str,
+        to: RepoKind | str = "icechunk",
+        *,
+        new_name: str | None = None,
+        bucket_config_nickname: str | None = None,
+        progress: "Callable[[str, int, int], None] | None" = None,
+    ) -> "MigrationReport":
+        """Copy a repo with its whole history to another kind, under a new name; the repo itself stays as it is.
+
+        Every commit that a branch or tag reaches is there afterwards, in the same order, with its message, its author and its metadata;
+        ``v1_commit`` and ``v1_time`` in the metadata hold the id and the time that it had. Chunks are copied byte for byte; virtual ones stay
+        virtual. The versions at all branches and tags are compared, key by key, before the copy is said to be done. Where it was interrupted,
+        doing it again goes on; where it was finished, doing it again brings it up to date.
+
+        Parameters
+        ----------
+        name
+            Full name of the repo, ``org/repo``.
+        to
+            The kind of the copy.
+        new_name
+            Its full name, in the same organization; by default the old name with ``-`` and the kind.
+        bucket_config_nickname
+            The bucket config that its bytes go to; by default that of the repo.
+        progress
+            Is told what is done, how many of its parts are done, and how many there are.
+
+        Raises
+        ------
+        InvalidOptionError
+            The other kind can't take something that is in a version, such as Zarr 2, or virtual chunks outside of the containers: nothing was written.
+        AlreadyExistsError
+            ``new_name`` is another repo.
+        ConflictError
+            The copy has got commits of its own where the repo has got others.
+        """
+        from arraylake_core.client.migration import migrate_repo
+
+        return await migrate_repo(self._repos, parse_repo_name(name), str(to), new_name, bucket_config_nickname, progress)
 
     async def delete_repo(
         self,

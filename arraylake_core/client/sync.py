@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
     from datetime import timedelta
     from typing import Self
 
     from arraylake_core.backends.repo_kind import RepoHandle
     from arraylake_core.client.aio import AsyncClient
+    from arraylake_core.client.migration import MigrationReport
     from arraylake_core.models import (
         BucketConfigList,
         BucketResponse,
@@ -241,6 +242,20 @@ class Client:
     def rename_repo(self, name: str, new_name: str) -> RepoModel:
         """Give a repo another name in its organization; its bytes stay where they are."""
         return _run(self._aio.rename_repo(name, new_name))
+
+    def migrate_repo(
+        self,
+        name: str,
+        to: RepoKind | str = "icechunk",
+        *,
+        new_name: str | None = None,
+        bucket_config_nickname: str | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> MigrationReport:
+        """Copy a repo with its whole history to another kind, under a new name; the repo itself stays as it is."""
+        return _run(
+            self._aio.migrate_repo(name, to, new_name=new_name, bucket_config_nickname=bucket_config_nickname, progress=progress)
+        )
 
     def delete_repo(
         self, name: str, *, imsure: bool = False, imreallysure: bool = False, immediate: bool = False, retain_data: bool = False

@@ -7,8 +7,12 @@ from arraylake_core.backends.removal import remove_all
 from arraylake_core.errors import InvalidOptionError, StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from icechunk import RepositoryConfig
 
+    from arraylake_core.backends.history import NodeChange
+    from arraylake_icechunk.history import IcechunkWriter
     from arraylake_icechunk.repo import IcechunkRepo
 
 __all__ = ["IcechunkBackend"]
@@ -97,6 +101,18 @@ class IcechunkBackend(RepoBackend):
 
             forget_memory(spec)
         await remove_all(context.platform, context.location, context.credentials)
+
+    def check_change(self, change: "NodeChange") -> None:
+        """Refuse what a repo of another kind has and Icechunk has no place for."""
+        from arraylake_icechunk.history import check_change
+
+        check_change(change)
+
+    def history_writer(self, handle: RepoHandle, branches: "Sequence[str]") -> "IcechunkWriter":
+        """Return the way to write another repo's history."""
+        from arraylake_icechunk.history import IcechunkWriter
+
+        return IcechunkWriter(cast("IcechunkRepo", handle), branches)
 
     def sync(self, handle: RepoHandle) -> RepoHandle:
         """Return the handle itself: an Icechunk repository has both a blocking and an async form of every method."""

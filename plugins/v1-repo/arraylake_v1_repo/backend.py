@@ -9,6 +9,7 @@ from arraylake_core.models import utc_now
 
 if TYPE_CHECKING:
     from arraylake_v1_repo.aio import AsyncRepo
+    from arraylake_v1_repo.history import V1History
 
 __all__ = ["V1Backend"]
 
@@ -83,6 +84,12 @@ class V1Backend(RepoBackend):
     async def destroy(self, context: RepoContext) -> None:
         """Delete all objects of the repo."""
         await remove_all(context.platform, context.location, context.credentials)
+
+    def history(self, handle: RepoHandle) -> "V1History":
+        """Return all versions of an open repo, for a migration."""
+        from arraylake_v1_repo.history import V1History
+
+        return V1History(handle.binding)  # type: ignore[attr-defined]  # an AsyncRepo, as open returns
 
     def sync(self, handle: RepoHandle) -> RepoHandle:
         """Return the blocking twin."""

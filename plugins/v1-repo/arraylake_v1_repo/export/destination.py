@@ -16,6 +16,7 @@ from zarr.storage import FsspecStore, LocalStore
 
 from arraylake_core.errors import ArraylakeError, InvalidOptionError, StorageError
 from arraylake_core.names import shown
+from arraylake_v1_repo.keys import DOCUMENTS, array_grid
 
 if TYPE_CHECKING:
     from zarr.core.buffer import BufferPrototype
@@ -26,6 +27,9 @@ MARKER = ".arraylake-export.json"
 PROGRESS = ".arraylake-export-progress.json"
 # What zarr's LocalStore leaves where its process is killed while it writes.
 _PARTIAL = re.compile(r"\.[0-9a-f]{32}\.partial\Z")
+
+_MOST_NODES = 10_000
+"""So many nodes are looked at for the marker."""
 
 
 class Marker(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +89,8 @@ class Destination:
 
     async def get(self, key: str) -> bytes | None:
         """Return what is at a key."""
+        if self._is_missing():
+            return None
         try:
             found = await self.store.get(key, self.prototype)
         except Exception as error:  # noqa: BLE001 - stores raise what their libraries raise
@@ -124,14 +130,38 @@ class Destination:
         """Write a marker."""
         await self.put(key, msgspec.json.encode(value))
 
+    async def first_array(self) -> str | None:
+        """Return the path of the first array that is there, in the order in which versions have their nodes."""
+        waiting, left = [""], _MOST_NODES
+        while waiting and left:
+            path, left = waiting.pop(), left - 1
+            start = f"{path}/" if path else ""
+            document = await self.get(f"{start}zarr.json")
+            if await self.get(f"{start}.zarray") if document is None else _is_array(document):
+                return path
+            if document is None and await self.get(f"{start}.zgroup") is None:
+                continue
+            try:
+                names = sorted([name.rstrip("/") async for name in self.store.list_dir(path)], reverse=True)
+            except Exception as error:  # noqa: BLE001
+                raise self.failed("list", path, error) from None
+            waiting += [start + name for name in names if name not in DOCUMENTS]
+        return None
+
     async def strangers(self) -> AsyncIterator[str]:
         """Give the keys that are there, without those that an export begins with."""
+        if self._is_missing():
+            return
         try:
             async for key in self.store.list():
                 if key not in (MARKER, PROGRESS) and not _PARTIAL.search(key):
                     yield key
         except Exception as error:  # noqa: BLE001
             raise self.failed("list", "", error) from None
+
+    def _is_missing(self) -> bool:
+        """Tell whether there is not even a directory; zarr would make one to look into."""
+        return isinstance(self.store, LocalStore) and not self.store.root.exists()
 
     def sweep(self) -> None:
         """Delete what a process that was killed left half-written on a local disk."""
@@ -163,6 +193,10 @@ class Destination:
             f"could not {what} {key or 'the keys'} at {self.place} ({type(error).__name__}): look at the destination and its credentials, then "
             "export again; it goes on where it stopped"
         )
+
+
+def _is_array(document: bytes) -> bool:
+    return array_grid("zarr.json", document) is not None
 
 
 def _opened(dest: "str | os.PathLike[str] | FSMap | Store") -> Store:

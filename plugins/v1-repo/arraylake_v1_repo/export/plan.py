@@ -102,8 +102,10 @@ class Plan:
             return
         root = await self._before.node("")
         if root is not None:
-            for name in {**self._root_documents(form_of(root, self._zarr_format)), ".zmetadata": b""}:
+            for name in self._root_documents(form_of(root, self._zarr_format)):
                 yield DeleteKey(name)
+            if self._zarr_format == 2 and not self._consolidated:
+                yield DeleteKey(".zmetadata")
         for path, (old, new) in self._differing.items():
             if old is None:
                 continue
@@ -125,7 +127,7 @@ class Plan:
                     yield DeleteKey(_below(path, name))
 
     async def writes(self) -> AsyncIterator[Step]:
-        """Give what is written: the chunks of a node before its documents, and the documents of the root at the very end."""
+        """Give what is written, but for the documents of the root."""
         if self._before is None:
             async for node in self._after.nodes():
                 async for step in self._whole(node):
@@ -146,10 +148,15 @@ class Plan:
                             yield step
                 for step in self._rest(new, after, {name: ref for name, ref in new.loose.items() if ref != old.loose.get(name)}):
                     yield step
+
+    async def ending(self) -> list[PutDocument]:
+        """Return the documents of the root, which are written when all else is there."""
         root = await self._after.node("")
-        if root is not None:
-            for name, data in self._root_documents(form_of(root, self._zarr_format)).items():
-                yield PutDocument(name, data)
+        return (
+            [PutDocument(name, data) for name, data in self._root_documents(form_of(root, self._zarr_format)).items()]
+            if root
+            else []
+        )
 
     async def count(self) -> int:
         """Return how many chunks a first export copies."""

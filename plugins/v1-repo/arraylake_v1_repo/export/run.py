@@ -17,7 +17,6 @@ from arraylake_v1_repo.export.plan import CopyChunk, DeleteKey, Plan, PutDocumen
 from arraylake_v1_repo.export.recode import Recoder
 from arraylake_v1_repo.export.steps import Room, run_steps
 from arraylake_v1_repo.format import Native, chunk_key, digest_of
-from arraylake_v1_repo.hierarchy import Hierarchy, grid_of
 
 if TYPE_CHECKING:
     import os
@@ -117,7 +116,7 @@ async def export(
     before = await hierarchy_of(binding.reader, since) if since is not None else None
     wanted = Marker(repo=binding.name, commit=commit, since=since, zarr_format=zarr_format, done=False, time=utc_now())
     report = ExportReport(dest=destination.place, commit=commit, from_commit=since, zarr_format=zarr_format)
-    found = await _find_marker(destination, [after, *([before] if before is not None else [])])
+    found = await _find_marker(destination)
     if found is not None and found.marker.done and (found.marker.commit, found.marker.zarr_format) == (commit, zarr_format):
         return report
     await _require_fit(destination, found, wanted)
@@ -151,26 +150,17 @@ class _Found(NamedTuple):
     marker: Marker
 
 
-async def _find_marker(destination: Destination, hierarchies: list[Hierarchy]) -> _Found | None:
-    """Return the marker: at the root while an export is going on, otherwise at the first array of what it holds."""
+async def _find_marker(destination: Destination) -> _Found | None:
+    """Return the marker: at the root while an export is going on, otherwise in the first array that is there."""
     root = await destination.read(MARKER, Marker)
-    if root is not None and not root.done:
+    if root is not None:
         return _Found(MARKER, root)
-    for hierarchy in hierarchies:
-        path = await _first_array(hierarchy)
-        if path:
-            key = f"{path}/{MARKER}"
-            marker = await destination.read(key, Marker)
-            if marker is not None:
-                return _Found(key, marker)
-    return _Found(MARKER, root) if root is not None else None
-
-
-async def _first_array(hierarchy: Hierarchy) -> str | None:
-    async for node in hierarchy.nodes():
-        if grid_of(node.documents) is not None:
-            return node.path
-    return None
+    path = await destination.first_array()
+    if not path:
+        return None
+    key = f"{path}/{MARKER}"
+    marker = await destination.read(key, Marker)
+    return _Found(key, marker) if marker is not None else None
 
 
 async def _require_fit(destination: Destination, found: _Found | None, wanted: Marker) -> None:
@@ -179,8 +169,7 @@ async def _require_fit(destination: Destination, found: _Found | None, wanted: M
     if found is None:
         async for key in destination.strangers():
             raise AlreadyExistsError(
-                f"{place} is not empty ({shown(key)} is there), and has no marker of an export of {wanted.commit}"
-                f"{f' or {wanted.since}' if wanted.since else ''}: choose an empty place, or delete what is there"
+                f"{place} is not empty ({shown(key)} is there), and has no marker of an export: choose an empty place, or delete what is there"
             )
         if wanted.since is not None:
             raise ConflictError(f"{place} is empty, and does not hold {wanted.since}: export it without from_ref")
@@ -262,6 +251,8 @@ class _Export:
             await run_steps(
                 self._plan.writes(), writes, self._do, save_writes, weight=weight, concurrency=self._concurrency, room=room
             )
+            for step in await self._plan.ending():
+                await self._do(step)
 
     async def _do(self, step: Step) -> None:
         report = self._report
