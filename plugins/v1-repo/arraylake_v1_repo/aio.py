@@ -17,7 +17,7 @@ from arraylake_v1_repo.content import clear_path, copy_node
 from arraylake_v1_repo.keys import check_path
 from arraylake_v1_repo.merging import OnConflict
 from arraylake_v1_repo.refs import commit_of, create_ref, delete_ref, find_ref, list_refs, require_branch
-from arraylake_v1_repo.session import DEFAULT_LIFETIME, Session, SessionInfo, SessionRecord, end_of, join
+from arraylake_v1_repo.session import DEFAULT_LIFETIME, Session, SessionInfo, SessionRecord, end_of, end_session, join
 from arraylake_v1_repo.virtual.sources import SourceReader
 
 if TYPE_CHECKING:
@@ -362,6 +362,19 @@ class AsyncRepo:
         await self._leave()
         self._session = joined
         return joined
+
+    async def end_session(self, session: str) -> None:
+        """End a session by its id, whoever began it: what was written to it and not committed is given up.
+
+        For sessions of processes that are no more, which ``gc`` would otherwise spare, with all that is younger, until they expire.
+
+        Parameters
+        ----------
+        session
+            Its id, as ``list_active_sessions`` shows it.
+        """
+        self._binding.require_writable()
+        await end_session(self._binding, session)
 
     # Data
 

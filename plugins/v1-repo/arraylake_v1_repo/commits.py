@@ -1,7 +1,9 @@
 """Commits: a session's changes become a snapshot, the snapshot a commit, and the branch moves to it if nobody moved it first."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Sequence
+from itertools import count
 from typing import NamedTuple
 
 import msgspec
@@ -36,6 +38,8 @@ __all__ = ["ancestry", "commit_info", "commit_session", "first_commit", "rebase_
 
 _AT_ONCE = 32
 _LONGEST_SEARCH = 10_000
+_FIRST_WAIT = 0.01
+_LONGEST_WAIT = 1.0
 
 
 class Prepared(NamedTuple):
@@ -113,7 +117,7 @@ async def commit_session(
 async def _commit(session: Session, message: str, metadata: dict[str, object], on_conflict: OnConflict) -> str | None:
     binding = session.binding
     assert session.branch is not None
-    while True:
+    for attempt in count():
         ref = await require_branch(binding, session.branch)
         head = commit_of(ref)
         if session.attempt is not None and await _reaches(binding, head, session.attempt, session.base):
@@ -130,8 +134,11 @@ async def _commit(session: Session, message: str, metadata: dict[str, object], o
             try:
                 moved = await move_branch(binding, ref, commit)
             except ConflictError:
+                # Somebody else was first. Many who commit at once, and try again at once, mostly get in each other's way.
+                await asyncio.sleep(random.uniform(0, min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT)))  # noqa: S311 - nothing secret about it
                 continue
         return await _done(session, commit, prepared.hierarchy, moved)
+    raise AssertionError("unreachable")
 
 
 async def _reaches(binding: Binding, head: str, wanted: str, base: str) -> bool:

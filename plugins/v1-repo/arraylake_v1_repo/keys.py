@@ -10,7 +10,17 @@ import msgspec
 from arraylake_core.errors import InvalidNameError
 from arraylake_core.names import shown
 
-__all__ = ["DOCUMENTS", "ArrayGrid", "array_grid", "check_key", "check_path", "is_below", "parse_document", "sort_key", "structure"]
+__all__ = [
+    "DOCUMENTS",
+    "ArrayGrid",
+    "array_grid",
+    "check_key",
+    "check_path",
+    "is_below",
+    "parse_document",
+    "sort_key",
+    "structure",
+]
 
 DOCUMENTS = frozenset({"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"})
 _NO_KEY = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)|[\0\\\ud800-\udfff]")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from arraylake_core.backends import Ref
 from arraylake_core.errors import CatalogError, ConflictError, InvalidOptionError, NotFoundError, ReadOnlyError, RepoNotFoundError
 from arraylake_core.loops import run, submit
 from arraylake_core.models import Author, utc_now
@@ -30,6 +31,7 @@ __all__ = [
     "SessionInfo",
     "SessionRecord",
     "end_of",
+    "end_session",
     "join",
 ]
 
@@ -417,22 +419,36 @@ def _wake_up(*fields: object) -> Session:
     return run(wake_up(*fields))  # type: ignore[arg-type]
 
 
-async def join(binding: Binding, id: str) -> Session:  # noqa: A002
-    """Return a session that another process shares."""
-    binding.require_writable()
+async def _record(binding: Binding, id: str) -> tuple[Ref, SessionRecord]:  # noqa: A002
     found = await binding.coordination.get_ref(f"session/{id}") if isinstance(id, str) and id.isalnum() else None
     record = msgspec.convert(found.value, SessionRecord) if found is not None else None
-    if record is None or record.expires <= utc_now():
+    if found is None or record is None or record.expires <= utc_now():
         raise NotFoundError(
             f"{binding.name} has no session {shown(id)} that is going on: it was committed, abandoned or has expired; "
             "repo.list_active_sessions() shows those that there are"
         )
+    return found, record
+
+
+async def join(binding: Binding, id: str) -> Session:  # noqa: A002
+    """Return a session that another process shares."""
+    binding.require_writable()
+    _, record = await _record(binding, id)
     if not record.shared:
         raise ConflictError(
             f"the session {id} is not shared: in the process that began it, read repo.session.id, call repo.session.share(), or pickle its store"
         )
     commit = await binding.reader.commit(record.base)
     return await wake_up(binding, record.base, bytes.fromhex(commit.snapshot), record.branch, record.expires, id)
+
+
+async def end_session(binding: Binding, id: str) -> None:  # noqa: A002
+    """Abandon a session from outside."""
+    ref, record = await _record(binding, id)
+    if record.shared:
+        journal = Journal(id, binding.coordination, binding.objects, record.expires, lambda _: None)
+        await journal.close(JournalEnd("abandoned"))
+    await binding.coordination.delete_ref(ref.name, expected=ref.version)
 
 
 def end_of(expires: datetime | timedelta) -> datetime:

@@ -232,6 +232,10 @@ class Repo:
         """Go on in a session that another process shares."""
         return BlockingSession(run(self._aio.join_session(session)))
 
+    def end_session(self, session: str) -> None:
+        """End a session by its id, whoever began it: what was written to it and not committed is given up."""
+        run(self._aio.end_session(session))
+
     def create_group(self, path: str, *, attributes: dict[str, object] | None = None, overwrite: bool = False) -> "Group":
         """Make a group, and those above it where they are not there."""
         from zarr import Group

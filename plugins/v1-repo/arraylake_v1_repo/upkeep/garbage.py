@@ -23,7 +23,7 @@ from arraylake_v1_repo.upkeep.reach import Reached
 
 __all__ = ["GarbageReport", "collect"]
 
-_BATCH = 500
+_BATCH = 200
 _SKEW = timedelta(minutes=5)
 """How far the clocks of a bucket and of those who write to it may be apart."""
 _PAUSE = 0.05
@@ -76,7 +76,7 @@ class _Run:
             ref, state = await read_state(self.binding.coordination)
             if state.going_on:
                 raise ConflictError(
-                    f"another gc of {self.binding.name} is going on: wait for it; one that died is taken over after two minutes"
+                    f"another gc of {self.binding.name} is going on: wait for it; one that died is taken over after a minute"
                 )
             try:
                 started = GarbageState(run=self.id, alive=utc_now(), holds=state.live_holds())

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["GC_REF", "GarbageState", "change_state", "hold_garbage", "read_state"]
 
 GC_REF = "gc"
-LEASE = timedelta(minutes=2)
+LEASE = timedelta(minutes=1)
 """After so long without a sign of life, a collection or a commit is taken for dead."""
 _PAUSE = 0.05
 
