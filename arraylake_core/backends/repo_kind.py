@@ -164,10 +164,13 @@ class RepoBackend(ABC):
         What ``kind=`` says.
     checkout_default
         Whether ``get_repo`` checks out ``main`` where the caller does not say.
+    offers
+        The capabilities of ``upkeep.py`` that its open repos have, by the names of their methods.
     """
 
     name: str
     checkout_default: bool = False
+    offers: frozenset[str] = frozenset()
 
     def check(self, context: RepoContext) -> None:  # noqa: B027 - a kind without demands has nothing to check
         """Raise where this kind can't keep a repo there, before anything is written."""

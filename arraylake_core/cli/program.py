@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from arraylake_core import __version__, config
-from arraylake_core.cli import bucket, org, plugins, repo
+from arraylake_core.cli import bucket, org, plugins, upkeep
 from arraylake_core.cli import config as settings
 from arraylake_core.cli.console import PROGRAM, explain
 
@@ -23,7 +23,8 @@ app = typer.Typer(
 )
 app.add_typer(org.app, name="org")
 app.add_typer(bucket.app, name="bucket")
-app.add_typer(repo.app, name="repo")
+# upkeep.py adds its commands to those of repo.py.
+app.add_typer(upkeep.app, name="repo")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(settings.app, name="config")
 

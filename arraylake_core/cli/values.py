@@ -1,6 +1,8 @@
 """What is written on the command line as KEY=VALUE, turned into what the client takes."""
 
+import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import typer
@@ -10,9 +12,12 @@ if TYPE_CHECKING:
 
     from arraylake_core.models import Scalar
 
-__all__ = ["METADATA_HELP", "json_pairs", "pairs", "typed"]
+__all__ = ["AGE_HELP", "METADATA_HELP", "age", "age_or_time", "json_pairs", "pairs", "typed"]
 
 METADATA_HELP = "VALUE is JSON; what is no JSON is taken as text. May be repeated."
+AGE_HELP = "a number of weeks, days, hours or minutes, such as 2w, 8d, 12h or 30m"
+_AGE = re.compile(r"(\d{1,6})([wdhm])")
+_UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes"}
 
 
 def pairs(items: Sequence[str] | None, option: str) -> dict[str, str]:
@@ -82,3 +87,36 @@ def typed(values: Mapping[str, str], struct: "type[msgspec.Struct]") -> dict[str
             except msgspec.ValidationError:
                 continue
     return read
+
+
+def age(text: str, option: str) -> timedelta:
+    """Read an age.
+
+    Examples
+    --------
+    >>> age("36h", "--grace")
+    datetime.timedelta(days=1, seconds=43200)
+    """
+    found = _AGE.fullmatch(text.strip())
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is no age: write {AGE_HELP}", param_hint=option)
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def age_or_time(text: str, option: str) -> timedelta | datetime:
+    """Read an age, or a time with its time zone.
+
+    Examples
+    --------
+    >>> age_or_time("2026-01-31T12:00Z", "--older-than").isoformat()
+    '2026-01-31T12:00:00+00:00'
+    """
+    try:
+        time = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return age(text, option)
+    if time.tzinfo is None:
+        raise typer.BadParameter(
+            f"{text!r} has no time zone: write it as 2026-01-31T12:00Z or 2026-01-31T12:00+01:00", param_hint=option
+        )
+    return time

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import arraylake_anonymous
 import arraylake_icechunk
 import arraylake_local
+import arraylake_v1_repo
 import msgspec
 import pytest
 from fsspec.spec import AbstractFileSystem
@@ -112,6 +113,7 @@ def registry() -> PluginRegistry:
             "anonymous": arraylake_anonymous,
             "icechunk": arraylake_icechunk,
             "local": arraylake_local,
+            "v1-repo": arraylake_v1_repo,
             "shelf": ShelfPlugin(),
             "broken": BrokenPlugin(),
             "idle": IdlePlugin(),
@@ -158,4 +160,17 @@ def lake(run: Run, uri: str) -> Run:
         group = repo.root_group.create_group("surface")
         group.create_array("temperature", shape=(4,), dtype="f4")
         repo.commit("Four [/red] temperatures\x1b[2J")
+    return run
+
+
+@pytest.fixture
+def old(run: Run, uri: str) -> Run:
+    """``run`` on a catalog with the repo me/old of the kind v1, which has two commits, and me/ocean of the kind icechunk."""
+    for name, kind in (("me/old", "v1"), ("me/ocean", "icechunk")):
+        created = run("repo", "create", name, "--kind", kind)
+        assert created.code == 0, created.err
+    with Client(uri) as client:
+        repo = client.get_repo("me/old")
+        repo.root_group.create_array("temperature", shape=(4,), chunks=(2,), dtype="f4")[:] = 1
+        repo.commit("Four temperatures")
     return run

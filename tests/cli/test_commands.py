@@ -2,6 +2,9 @@
 
 import msgspec
 import pytest
+from arraylake_v1_repo.export import ExportReport
+from arraylake_v1_repo.upkeep.garbage import GarbageReport
+from arraylake_v1_repo.upkeep.verification import VerifyReport
 from typer.core import TyperCommand
 from typer.main import get_command
 
@@ -9,6 +12,8 @@ from arraylake_core.cli.config import ConfigPlace, SettingValue
 from arraylake_core.cli.options import OptionField
 from arraylake_core.cli.plugins import BackendDescription, PluginState
 from arraylake_core.cli.program import app
+from arraylake_core.cli.upkeep import Expired
+from arraylake_core.client.migration import MigrationReport
 from arraylake_core.models import BucketResponse, CommitInfo, OrgModel, ProbeReport, RepoModel
 
 from .conftest import Run
@@ -35,12 +40,18 @@ EXAMPLES: dict[str, tuple[list[str], type | list[type] | None]] = {
     "repo tree": (["me/ocean", "--ref", "main", "--depth", "2"], None),
     "repo log": (["me/ocean"], [CommitInfo]),
     "repo repair": (["me"], []),
+    "repo migrate": (["me/old", "--to", "icechunk", "--new-name", "me/newer"], MigrationReport),
+    "repo export": (["me/old", "exported", "--ref", "main", "--zarr-format", "2"], ExportReport),
+    "repo gc": (["me/old", "--grace", "0d"], GarbageReport),
+    "repo verify": (["me/old"], VerifyReport),
+    "repo expire": (["me/old", "--older-than", "2w"], Expired),
     "plugins list": ([], [PluginState]),
     "plugins show": (["shelf"], None),
     "config list": ([], [SettingValue]),
     "config get": (["repo.kind"], None),
     "config path": ([], [ConfigPlace]),
 }
+UPKEEP = {"repo migrate", "repo export", "repo gc", "repo verify", "repo expire"}
 SILENT = {"bucket delete", "repo delete"}
 
 
@@ -59,6 +70,9 @@ def ready(run: Run, command: str, request: pytest.FixtureRequest) -> Run:
         end = ["--immediate", "--retain-data"] if command == "repo import" else []
         assert run("repo", "create", "me/gone", "--prefix", "kept/gone").code == 0
         assert run("repo", "delete", "me/gone", "--imsure", "--imreallysure", *end).code == 0
+    elif command in UPKEEP:
+        request.getfixturevalue("monkeypatch").chdir(request.getfixturevalue("tmp_path"))
+        request.getfixturevalue("old")
     elif command.startswith("repo") and command not in {"repo create", "repo repair"}:
         request.getfixturevalue("lake")
     elif command.startswith("bucket"):
@@ -192,6 +206,7 @@ def test_plugins_are_listed_with_their_state(run: Run) -> None:
         "idle": "disabled",
         "local": "ok",
         "shelf": "ok",
+        "v1-repo": "ok",
     }
     assert "its shelves are empty" in found["broken"]["error"]
     assert found["shelf"]["provides"] == {"storage platform": ["shelf"], "auth method": ["key"]}

@@ -21,6 +21,7 @@ class V1Backend(RepoBackend):
 
     name = "v1"
     checkout_default = True
+    offers = frozenset({"export", "expire", "gc", "verify"})
 
     def check(self, context: RepoContext) -> None:
         """Refuse options of other kinds."""
