@@ -174,7 +174,27 @@ def exported(acknowledged: Path, number: int) -> Path:
     return acknowledged.parent / "exports" / f"step-{number}.zarr"
 
 
+def migrate(uri: str, seed: int, acknowledged: Path) -> None:
+    """Copy the repo to Icechunk, or bring the copy up to date."""
+    with Client(uri) as client:
+        client.repair_repos("me", older_than=timedelta(0))  # a copy whose creation was interrupted
+        number = max(steps(client.get_repo(NAME)).values())
+        client.migrate_repo(NAME)
+        say(acknowledged, migrated=number)
+
+
 TASKS = {
     task.__name__: task
-    for task in (write, write_shared, write_one, write_one_shared, name_commits, litter, collect, litter_and_collect, export)
+    for task in (
+        write,
+        write_shared,
+        write_one,
+        write_one_shared,
+        name_commits,
+        litter,
+        collect,
+        litter_and_collect,
+        export,
+        migrate,
+    )
 }

@@ -1,6 +1,7 @@
 """A process is killed anywhere: whatever was committed is there and right, no branch is broken, and a second try succeeds.
 
-``V1_CRASH_KILLS`` and ``V1_CRASH_SEED`` set how many kills at random times there are, and from which seed; any time is a right time.
+``V1_CRASH_KILLS`` and ``V1_CRASH_SEED`` set how many kills at random times there are, and from which seed; any time is a right time. ``V1_CRASH_TASKS`` names
+what is killed.
 """
 
 import os
@@ -18,7 +19,7 @@ from arraylake_core import Client
 KILLS = int(os.environ.get("V1_CRASH_KILLS", "30"))
 SEED = int(os.environ.get("V1_CRASH_SEED", "1"))
 KILLS_A_LIFE = 10
-AT_RANDOM = ("write", "write", "write_shared", "name_commits", "litter_and_collect", "export")
+AT_RANDOM = os.environ.get("V1_CRASH_TASKS", "write write write_shared name_commits litter_and_collect export migrate").split()
 AT_EVERY_WRITE = ("write_one", "write_one_shared", "name_commits", "litter", "collect")
 
 
@@ -73,6 +74,12 @@ class Life:
         if task == "export" and any(note.get("exported") == last for note in crash_life.said(self.acknowledged)):
             found = zarr.open_group(str(crash_life.exported(self.acknowledged, last)), mode="r")
             assert crash_life.content(found) == self.expected.after(last)
+
+        if task == "migrate" and any(note.get("migrated") == last for note in crash_life.said(self.acknowledged)):
+            with Client(self.uri) as client:
+                copy = client.get_repo(f"{crash_life.NAME}-icechunk")
+                copy.checkout("main")
+                assert crash_life.content(copy.root_group) == self.expected.after(last)
 
     def check_all(self) -> None:
         """Read every commit once more; collecting garbage twice leaves nothing for the second time."""
