@@ -34,7 +34,7 @@ class TestInMemory(RepoKindTests):
 
 class TestOnS3(RepoKindTests):
     kind = "v1"
-    processes, commits = 4, 10
+    processes, commits = 4, 5
 
     @pytest.fixture
     def client(self, tmp_path, s3_bucket_config) -> Iterator[Client]:
