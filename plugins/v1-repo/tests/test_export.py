@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
 from arraylake_core import Client
@@ -55,13 +57,16 @@ def files(directory: Path) -> dict[str, bytes]:
 
 def keys(repo) -> dict[str, bytes]:
     """Return every key of the checkout."""
-    from zarr.core.buffer import default_buffer_prototype
-    from zarr.core.sync import sync
 
     async def read() -> dict[str, bytes]:
         return {key: (await repo.store.get(key, default_buffer_prototype())).to_bytes() async for key in repo.store.list()}
 
     return sync(read())
+
+
+def put(repo, key: str, data: bytes) -> None:
+    """Write a key of the checkout."""
+    sync(repo.store.set(key, default_buffer_prototype().buffer.from_bytes(data)))
 
 
 def fill(root: zarr.Group) -> None:
@@ -239,6 +244,24 @@ def test_a_step_that_changes_little_writes_little(client_on, tmp_path):
     report = repo.export(tmp_path / "out", from_ref="before")
     assert (report.chunks, report.deleted) == (1, 1 + 1)
     assert_same(str(tmp_path / "out"), repo, 3)
+
+
+def test_keys_that_are_no_chunks_and_groups_without_documents_go_along(client_on, tmp_path):
+    repo = client_on("file").create_repo(name(), kind="v1")
+    put(repo, "notes.txt", b"read me")
+    put(repo, "deep/notes.txt", b"n" * 1000)
+    array = zarr.create_array(MemoryStore(), shape=(3,), dtype="i4").metadata.to_buffer_dict(default_buffer_prototype())
+    put(repo, "without/documents/array/zarr.json", array["zarr.json"].to_bytes())
+    first = repo.commit("Odd")
+    repo.export(tmp_path / "out")
+    assert files(tmp_path / "out") == keys(repo)
+    sync(repo.store.delete("deep/notes.txt"))
+    put(repo, "notes.txt", b"read me again")
+    repo.commit("Odder")
+    report = repo.export(tmp_path / "out", from_ref=first)
+    assert (report.chunks, report.deleted) == (1, 1)
+    assert files(tmp_path / "out") == keys(repo)
+    assert not (tmp_path / "out/deep").exists()
 
 
 # What is there already

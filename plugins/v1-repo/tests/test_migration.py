@@ -5,9 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+import fsspec
 import numpy as np
 import pytest
 import zarr
@@ -196,6 +198,41 @@ def test_virtual_chunks_stay_virtual(client_on, tmp_path):
         client.migrate_repo(old, new_name=f"{old}-2")
     with pytest.raises(RepoNotFoundError):
         client.get_repo_object(f"{old}-2")
+
+
+def test_virtual_chunks_on_s3_stay_virtual_and_know_the_version_of_their_file(client_on, seaweedfs, bucket, s3_bucket_config):
+    client = client_on("s3")
+    key, secret = seaweedfs.admin
+    s3 = fsspec.filesystem("s3", key=key, secret=secret, endpoint_url=seaweedfs.endpoint, skip_instance_cache=True)
+    data = np.random.default_rng(5).random((2, 400)).astype("f4")
+    source = s3.get_mapper(f"{bucket}/lake/source.zarr")
+    written = zarr.create_group(source, zarr_format=3)
+    written.create_array("a", shape=(2, 400), chunks=(1, 400), dtype="f4", compressors=None)[:] = data
+    container = f"s3://{bucket}/lake/"
+    nickname = f"outside-{uuid4().hex[:6]}"
+    client.create_bucket_config(org="me", **{**s3_bucket_config, "nickname": nickname})
+    old = name()
+    repo = client.create_repo(old, kind="v1", authorize_virtual_chunk_access={container: nickname})
+    repo.add_virtual_zarr("virtual", f"s3://{bucket}/lake/source.zarr")
+    repo.commit("Virtual")
+    client.migrate_repo(old)
+    copy = client.get_repo(f"{old}-icechunk")
+    assert len(copy.readonly_session("main").all_virtual_chunk_locations()) == 2
+    np.testing.assert_array_equal(copy.root_group["virtual/a"][:], data)
+    written["a"][0] = 1
+    with pytest.raises(Exception, match=r"(?i)modified|changed|etag|precondition"):
+        client.get_repo(f"{old}-icechunk").root_group["virtual/a"][:]
+
+
+def test_what_was_expired_is_not_migrated(client_on):
+    client = client_on("file")
+    old = name()
+    live(client, old)
+    repo = client.get_repo(old)
+    assert repo.expire(datetime(2999, 1, 1, tzinfo=UTC)) > 0
+    left = repo.commit_data(refresh=True).commits
+    assert client.migrate_repo(old).commits == len(left)
+    assert_migrated(client, old, f"{old}-icechunk")
 
 
 def test_what_icechunk_has_no_place_for_is_refused_before_anything_is_made(client_on):

@@ -16,7 +16,7 @@ from zarr.storage import FsspecStore, LocalStore
 
 from arraylake_core.errors import ArraylakeError, InvalidOptionError, StorageError
 from arraylake_core.names import shown
-from arraylake_v1_repo.keys import DOCUMENTS, array_grid
+from arraylake_v1_repo.keys import DOCUMENTS, array_grid, check_key
 
 if TYPE_CHECKING:
     from zarr.core.buffer import BufferPrototype
@@ -28,7 +28,7 @@ PROGRESS = ".arraylake-export-progress.json"
 # What zarr's LocalStore leaves where its process is killed while it writes.
 _PARTIAL = re.compile(r"\.[0-9a-f]{32}\.partial\Z")
 
-_MOST_NODES = 10_000
+_MOST_NODES = 1000
 """So many nodes are looked at for the marker."""
 
 
@@ -98,7 +98,8 @@ class Destination:
         return None if found is None else found.to_bytes()
 
     async def put(self, key: str, data: bytes) -> None:
-        """Write a key."""
+        """Write a key, which names nothing outside of the destination, whatever a damaged repo says."""
+        check_key(key)
         try:
             await self.store.set(key, self.prototype.buffer.from_bytes(data))
         except Exception as error:  # noqa: BLE001
@@ -106,6 +107,7 @@ class Destination:
 
     async def delete(self, key: str) -> None:
         """Delete a key; a missing one does no harm."""
+        check_key(key)
         try:
             await self.store.delete(key)
         except FileNotFoundError:
@@ -139,8 +141,6 @@ class Destination:
             document = await self.get(f"{start}zarr.json")
             if await self.get(f"{start}.zarray") if document is None else _is_array(document):
                 return path
-            if document is None and await self.get(f"{start}.zgroup") is None:
-                continue
             try:
                 names = sorted([name.rstrip("/") async for name in self.store.list_dir(path)], reverse=True)
             except Exception as error:  # noqa: BLE001

@@ -25,6 +25,8 @@ __all__ = ["Form", "Recoding", "form_of", "format_of"]
 
 _DIMENSIONS = "_ARRAY_DIMENSIONS"
 _FILL = "_FillValue"
+_MASKED = frozenset("fciubSU")
+"""The kinds of types for which xarray knows missing values in Zarr 3."""
 
 
 class Recoding(NamedTuple):
@@ -216,8 +218,9 @@ def _to_v3(node: "Node") -> Form:
     if isinstance(names, list) and len(names) == len(metadata.shape):
         del attributes[_DIMENSIONS]
         mask = fill if fill is not None else attributes.get(_FILL)
-        if mask is not None:
-            attributes[_FILL] = _encoded(mask, metadata.dtype.to_native_dtype().kind)
+        kind = metadata.dtype.to_native_dtype().kind
+        if mask is not None and kind in _MASKED:
+            attributes[_FILL] = _encoded(mask, kind)
     else:
         names = None
     target = ArrayV3Metadata(

@@ -9,6 +9,7 @@ from zarr.storage import StorePath
 from arraylake_core.errors import ArraylakeError, StorageError
 from arraylake_core.names import shown
 from arraylake_v1_repo.commits import hierarchy_of
+from arraylake_v1_repo.keys import check_path
 from arraylake_v1_repo.session import Session
 from arraylake_v1_repo.store import V1Store
 
@@ -73,6 +74,7 @@ class Recoder:
         if found is None:
             import zarr.api.asynchronous as zarr
 
+            check_path(step.path)
             source = await zarr.open_array(store=self._store, path=step.path, mode="r")
             place = StorePath(self._destination.store, step.path)
             # The chunks of a shard that are not there must not come to be; a chunk that is there stays, whatever is in it.
