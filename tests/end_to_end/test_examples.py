@@ -127,6 +127,24 @@ def test_async_client(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("catalog.db"))
 
 
+def test_v1_repo_twice(tmp_path: Path) -> None:
+    for there in (0, 3):
+        printed = run(tmp_path, "v1_repo.py")
+        assert printed.count("is there already") == there
+        assert "conflict in /nemo/tos" in printed
+        assert "on review: January from -2.16 °C on (Ana's), comment 'reviewed by Ben' (Ben's)" in printed
+        assert "/nemo/tos: metadata, 2 chunks" in printed
+        assert re.search(r"at the first commit +1 month: 2015-01\n", printed)
+        assert re.search(r"at the tag q1 +3 months: 2015-01, 2015-02, 2015-03\n", printed)
+        assert "118,800 values, the same as those stored" in printed
+        assert "all is well" in printed
+
+
+def test_dask_writers_twice(tmp_path: Path) -> None:
+    for _ in range(2):
+        assert "3,110,400 values by 2 processes, 1 commit, 0 wrong values\n" in run(tmp_path, "dask_writers.py")
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
 def test_every_example_is_tested_here(name: str) -> None:
     assert f'"{name}"' in Path(__file__).read_text()
