@@ -314,6 +314,12 @@ async def _digests(store: "Store") -> dict[str, _Digest]:
 
     keys = sorted([key async for key in store.list()])
     digests: dict[str, _Digest] = {}
-    for begin in range(0, len(keys), _AT_ONCE):
-        digests.update(await asyncio.gather(*map(one, keys[begin : begin + _AT_ONCE])))
+    begin, largest = 0, 1
+    while begin < len(keys):
+        # As many at once as fit into memory, if they are like those that were seen.
+        count = max(1, min(_AT_ONCE, _ROOM // largest))
+        found = await asyncio.gather(*map(one, keys[begin : begin + count]))
+        largest = max(largest, *(digest.length for _, digest in found))
+        digests.update(found)
+        begin += count
     return digests
