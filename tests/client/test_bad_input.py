@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from arraylake_core import Client, RepoKind
+from arraylake_core import Client
 from arraylake_core import errors as ours
 
 
@@ -46,13 +46,18 @@ def test_p13_prefixes(client, prefix):
 
 @pytest.mark.usefixtures("unchanged")
 def test_kinds(client):
-    with pytest.raises(ours.PluginNotFoundError, match=r"'zip' \(installed: icechunk\)"):
+    with pytest.raises(ours.PluginNotFoundError, match=r"'zip' \(installed: icechunk, v1\)"):
         client.create_repo("me/ocean", kind="zip")
-    with pytest.raises(ours.PluginNotFoundError, match="this release has none"):
-        client.create_repo("me/ocean", kind=RepoKind.V1)
 
 
 BUCKET = {"org": "me", "nickname": "ours"}
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_the_place_of_another_bucket_config(client):
+    taken = client.get_bucket_config(org="me", nickname="local").uri
+    with pytest.raises(ours.AlreadyExistsError, match="'local'"):
+        client.create_bucket_config(org="me", nickname="ours", uri=taken)
 
 
 @pytest.mark.usefixtures("unchanged")
@@ -101,7 +106,6 @@ BUCKET = {"org": "me", "nickname": "ours"}
         ({"uri": "s3://bucket", "nickname": "no spaces"}, ours.InvalidNameError, "nickname"),
         ({"uri": "s3://bucket", "nickname": "ab"}, ours.InvalidNameError, "3 to 64"),
         ({"uri": "s3://bucket", "org": "nobody"}, ours.OrgNotFoundError, "nobody"),
-        ({"uri": "memory://default"}, ours.AlreadyExistsError, "'local'"),
         ({"uri": "memory://other", "nickname": "local"}, ours.AlreadyExistsError, "local"),
     ],
 )

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from arraylake_core.backends import RepoBackend, RepoContext, RepoHandle
 from arraylake_core.backends.removal import remove_all
-from arraylake_core.errors import AlreadyExistsError, InvalidOptionError, StorageError
+from arraylake_core.errors import AlreadyExistsError, InvalidOptionError, RefNotFoundError, StorageError
 from arraylake_core.models import utc_now
 
 if TYPE_CHECKING:
@@ -62,10 +62,16 @@ class V1Backend(RepoBackend):
 
         self.check(context)
         binding = await Binding.of(context, read_only=read_only)
+        repo = AsyncRepo(binding)
+        if checkout:
+            try:
+                await repo.checkout()
+                return repo
+            except RefNotFoundError:
+                pass
         if await context.coordination.get_ref("branch/main") is None:
             await self._require(context)
             await rebuild(binding)
-        repo = AsyncRepo(binding)
         if checkout:
             await repo.checkout()
         return repo

@@ -18,6 +18,9 @@ __all__ = ["INLINE_BYTES", "clear_path", "copy_node", "delete_key", "fetch", "ge
 INLINE_BYTES = 512
 """Chunks of up to so many bytes are kept in the manifest."""
 
+_AT_ONCE_BYTES = 128 * 1024
+"""More bytes than these are digested in a thread, beside other chunks."""
+
 _GROUP = b'{"zarr_format":3,"node_type":"group","attributes":{}}'
 
 
@@ -32,7 +35,8 @@ async def set_key(session: Session, key: str, data: bytes | memoryview) -> None:
     if len(data) <= INLINE_BYTES:
         ref = Inline(bytes(data))
     else:
-        ref = Native(digest_of(data), len(data))
+        digest = digest_of(data) if len(data) <= _AT_ONCE_BYTES else await asyncio.to_thread(digest_of, data)
+        ref = Native(digest, len(data))
         if await _known(session, place) != ref:
             await session.register()
             flight = await session.uploads.send(ref.digest, data)

@@ -6,6 +6,7 @@ Small chunks are what most arrays on a laptop have; on them, every layer in betw
 import asyncio
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -17,7 +18,11 @@ from arraylake_v1_repo.objects import ObjectInfo, failed, whole
 __all__ = ["FileObjects"]
 
 _INLINE_BYTES = 128 * 1024
-"""What is smaller is read at once: handing it to a thread takes longer than reading it."""
+"""What is smaller is written at once: handing it to a thread takes longer than writing it."""
+_QUICK_READ = 4 * 2**20
+_SLOW = 0.002
+_SLOW_READS = 64
+"""After a read that kept everybody waiting, a cold disk's or a network's, so many are left to threads, side by side."""
 _PART = ".part"
 
 
@@ -32,11 +37,13 @@ class FileObjects:
         Its URI, for messages.
     """
 
-    quick_bytes = 4 * 2**20
+    quick_bytes = _INLINE_BYTES
+    local = True
 
     def __init__(self, root: str, place: str) -> None:
         self.place = place
         self._root = root
+        self._in_threads = 0
 
     def __reduce__(self) -> tuple[type["FileObjects"], tuple[str, str]]:
         return type(self), (self._root, self.place)
@@ -125,9 +132,14 @@ class FileObjects:
         try:
             first = start or 0
             count = (os.fstat(descriptor).st_size if end is None else end) - first
-            if count <= _INLINE_BYTES:
-                return _all(descriptor, count, first)
-            return await asyncio.to_thread(_all, descriptor, count, first)
+            if count > _QUICK_READ or self._in_threads > 0:
+                self._in_threads -= 1
+                return await asyncio.to_thread(_all, descriptor, count, first)
+            began = time.perf_counter()
+            data = _all(descriptor, count, first)
+            if time.perf_counter() - began > _SLOW:
+                self._in_threads = _SLOW_READS
+            return data
         except OSError as error:
             raise failed(what, key, self.place, error) from None
         finally:

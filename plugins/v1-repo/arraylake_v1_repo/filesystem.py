@@ -47,6 +47,7 @@ class FsspecObjects:
     """
 
     quick_bytes = 0
+    local = False
 
     def __init__(self, platform: "StoragePlatform", location: "Location", credentials: "CredentialProvider") -> None:
         self._platform, self._location, self._credentials = platform, location, credentials

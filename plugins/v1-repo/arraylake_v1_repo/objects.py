@@ -54,6 +54,11 @@ class Objects(Protocol):
         """Objects of up to so many bytes are written sooner than they are handed to a thread."""
         ...
 
+    @property
+    def local(self) -> bool:
+        """Whether they are files of this machine."""
+        ...
+
     async def get(self, key: str) -> bytes | None:
         """Return an object, or None where there is none of that key."""
         ...
@@ -115,6 +120,7 @@ class ObstoreObjects:
     """
 
     quick_bytes = 0
+    local = False
 
     def __init__(self, spec: ObjectStoreSpec, place: str) -> None:
         self.place = place

@@ -90,7 +90,8 @@ async def find_ref(binding: Binding, name: str) -> Found:
     if isinstance(name, str) and name:
         try:
             branch = await binding.coordination.get_ref(check_name("branch", name))
-            tag = await binding.coordination.get_ref(check_name("tag", name))
+            # There always is a branch main, so that no tag can be called so.
+            tag = await binding.coordination.get_ref(check_name("tag", name)) if name != "main" else None
         except InvalidNameError:
             branch = tag = None
     if branch is not None and tag is not None:
