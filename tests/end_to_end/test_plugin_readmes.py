@@ -21,6 +21,7 @@ PRINTS = {
     "icechunk": "[1. 2. 3. 4.]\n",
     "local": "True []\n",
     "s3": "True True []\n",
+    "v1-repo": "[1. 2. 3. 4.]\n",
 }
 
 
