@@ -102,7 +102,7 @@ def _json(document: bytes) -> object:
 
 def _compiled(expression: str) -> Callable[[object], bool]:
     import jmespath
-    from jmespath.exceptions import JMESPathError, ParseError
+    from jmespath.exceptions import JMESPathError, ParseError, UnknownFunctionError
 
     if not isinstance(expression, str):
         raise InvalidOptionError(f"a JMESPath expression is text, not a {type(expression).__name__}")
@@ -120,6 +120,8 @@ def _compiled(expression: str) -> Callable[[object], bool]:
     def matches(document: object) -> bool:
         try:
             found = search(document)
+        except UnknownFunctionError as error:
+            raise InvalidOptionError(f"{shown(expression)} is no JMESPath expression: {error}") from None
         except JMESPathError:
             # It asks something of this document that it has not got, such as the length of a number.
             return False
