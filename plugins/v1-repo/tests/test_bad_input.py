@@ -208,6 +208,13 @@ def test_commit_metadata_that_is_not_json(repo, metadata):
     assert repo.session.base == repo.branches["main"]
 
 
+@pytest.mark.parametrize("document", [b"no json", b"\xff\xfe", b"[1", b"{"])
+def test_a_metadata_document_that_is_not_json(repo, document):
+    write(repo.store, "b/zarr.json", document)
+    with pytest.raises(InvalidOptionError, match="'b/zarr.json' is no JSON.*nothing was committed"):
+        repo.commit("No")
+
+
 @pytest.mark.parametrize("choice", ["mine", None, {"a": "both"}, {"a": "raise"}])
 def test_a_choice_that_is_none(repo, choice):
     repo.create_group("new")
