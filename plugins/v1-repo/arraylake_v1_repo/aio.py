@@ -13,7 +13,7 @@ from arraylake_core.models import Author, CommitInfo, CommitLog, SessionStatus, 
 from arraylake_core.names import shown
 from arraylake_v1_repo.binding import Binding
 from arraylake_v1_repo.commits import ancestry, commit_session, hierarchy_of, rebase_session
-from arraylake_v1_repo.content import clear_path, copy_node
+from arraylake_v1_repo.content import clear_path, copy_node, require_groups
 from arraylake_v1_repo.keys import check_path
 from arraylake_v1_repo.merging import OnConflict
 from arraylake_v1_repo.refs import commit_of, create_ref, delete_ref, find_ref, list_refs, require_branch
@@ -161,9 +161,9 @@ class AsyncRepo:
         return session
 
     async def _leave(self) -> None:
-        """Take a session that nobody else has off the list."""
-        if self._session is not None and not self._session.read_only and not self._session.shared:
-            await self._session.unregister()
+        """Let nothing more be written through the checkout that there was, unless others write to it too."""
+        if self._session is not None:
+            await self._session.leave()
 
     async def commit(
         self, message: str, *, metadata: dict[str, object] | None = None, on_conflict: OnConflict = "raise"
@@ -396,7 +396,8 @@ class AsyncRepo:
         path = check_path(path)
         if not overwrite and (await self.session.view.has_node(path)):
             raise AlreadyExistsError(f"{self.name} has {shown(path)} already: overwrite=True deletes it first")
-        await self.root_group()
+        self.session.require_writable()
+        await require_groups(self.session, path.rpartition("/")[0])
         return await zarr.create_group(store=self.store, path=path, attributes=attributes, overwrite=overwrite)
 
     async def to_xarray(self, group: str | None = None, **kwargs: object) -> "Dataset":

@@ -102,10 +102,12 @@ async def commit_session(
     binding = session.binding
     binding.require_writable()
     session.require_writable()
-    await session.uploads.flush()
     journal = session.journal
     if journal is None:
-        return await _commit(session, message, dict(metadata or {}), on_conflict)
+        async with session.standing_still():
+            await session.uploads.flush()
+            return await _commit(session, message, dict(metadata or {}), on_conflict)
+    await session.uploads.flush()
     seal = await journal.seal()
     try:
         return await _commit(session, message, dict(metadata or {}), on_conflict)
@@ -123,6 +125,8 @@ async def _commit(session: Session, message: str, metadata: dict[str, object], o
         if session.attempt is not None and await _reaches(binding, head, session.attempt, session.base):
             # An earlier try did move the branch, though it never heard of it.
             return await _done(session, session.attempt)
+        if head == session.base and not session.changes and not session.shared:
+            return None
         prepared = await prepare(session, head, on_conflict)
         if prepared is None:
             await _settle(session, head, None)
@@ -248,11 +252,16 @@ async def rebase_session(session: Session, on_conflict: OnConflict) -> str:
     """Put a session's changes on top of the head of its branch, without committing them; return the head."""
     check_on_conflict(on_conflict)
     session.require_writable()
-    binding = session.binding
     if session.shared:
         raise ConflictError(
             f"the session {session.key} is shared, and others write to it on top of {session.base}: commit it, which rebases it too"
         )
+    async with session.standing_still():
+        return await _rebase(session, on_conflict)
+
+
+async def _rebase(session: Session, on_conflict: OnConflict) -> str:
+    binding = session.binding
     head = commit_of(await require_branch(binding, session.branch or ""))
     if head == session.base:
         return head

@@ -32,6 +32,7 @@ async def set_key(session: Session, key: str, data: bytes | memoryview) -> None:
         return
     session.require_writable()
     ref: Ref
+    flight = uploads = None
     if len(data) <= INLINE_BYTES:
         ref = Inline(bytes(data))
     else:
@@ -39,13 +40,14 @@ async def set_key(session: Session, key: str, data: bytes | memoryview) -> None:
         ref = Native(digest, len(data))
         if await _known(session, place) != ref:
             await session.register()
-            flight = await session.uploads.send(ref.digest, data)
+            uploads = session.uploads
+            flight = await uploads.send(ref.digest, data)
             if session.shared and flight is not None:
                 await asyncio.wrap_future(flight)
     if isinstance(place, Chunk):
-        await session.write(SetChunk(place.path, place.coords, ref))
+        await session.write(SetChunk(place.path, place.coords, ref), flight=flight, uploads=uploads)
     else:
-        await session.write(SetLoose(place.path, place.name, ref))
+        await session.write(SetLoose(place.path, place.name, ref), flight=flight, uploads=uploads)
 
 
 async def _known(session: Session, place: Chunk | Loose) -> Ref | None:
@@ -136,13 +138,13 @@ async def fetch(
     return await binding.objects.get_whole(key, ref.length)
 
 
-async def require_groups(session: Session, path: str) -> None:
+async def require_groups(session: Session, path: str, *, replaced: bool = False) -> None:
     """Make the groups above a path that are not there; InvalidOptionError where an array is."""
     operations: list[Operation] = []
     parts = path.split("/") if path else []
     for end in range(len(parts) + 1):
         above = "/".join(parts[:end])
-        if await session.view.grid(above) is not None and above != path:
+        if await session.view.grid(above) is not None and not (replaced and above == path):
             raise InvalidOptionError(f"{shown(path)} lies in the array {shown(above)}: nodes are below groups only")
         if not await session.view.has_node(above):
             operations.append(SetDocument(above, "zarr.json", _GROUP))

@@ -3,7 +3,9 @@
 import asyncio
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Future as ConcurrentFuture
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from arraylake_core.loops import run, submit
 from arraylake_core.models import Author, utc_now
 from arraylake_core.names import shown
 from arraylake_v1_repo.binding import Binding
-from arraylake_v1_repo.changes import ChangeSet, Operation, PutNode
+from arraylake_v1_repo.changes import ChangeSet, Operation
 from arraylake_v1_repo.hierarchy import Hierarchy
 from arraylake_v1_repo.journal import Journal, JournalEnd
 from arraylake_v1_repo.uploads import Uploads
@@ -37,6 +39,7 @@ __all__ = [
 
 DEFAULT_LIFETIME = timedelta(hours=24)
 LONGEST_LIFETIME = timedelta(days=7)
+_PAUSE = 0.001
 
 
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +113,8 @@ class Session:
         self._journal: Journal | None = None
         self._lifetime = expires - utc_now() if expires is not None else DEFAULT_LIFETIME
         self._lock = threading.RLock()
+        self._gate: Future[None] | None = None
+        self._waiting = 0
         self._begin(hierarchy, id)
         if id is not None:
             self.registered = True
@@ -205,7 +210,9 @@ class Session:
     def require_writable(self) -> None:
         """Raise where nothing can be written, because of what the session is, or because it is over."""
         if self._ended is not None:
-            raise ConflictError(f"the session {self.key} was {self._ended}: check out the branch again, and write it there")
+            raise ConflictError(
+                f"the session {self.key} was {self._ended}: write through what repo.store and repo.root_group give now, or check out the branch again"
+            )
         if self._journal is not None:
             self._journal.require_open()
         expires = self.expires
@@ -239,20 +246,14 @@ class Session:
         await asyncio.shield(asyncio.wrap_future(waiting))
 
     async def _share(self) -> None:
-        await self.register()
-        journal = self._new_journal()
-        while True:
-            with self._lock:
-                operations = list(self.changes.operations())
-                operations = [PutNode(op.path, op.change.copy()) if isinstance(op, PutNode) else op for op in operations]
-                version = self.view.version
+        async with self.standing_still():
+            if self._journal is not None:
+                return
+            await self.register()
             await self.uploads.flush()
-            await journal.begin(operations)
-            with self._lock:
-                if self.view.version == version:
-                    self._journal = journal
-                    break
-            # Somebody wrote meanwhile: what they wrote is appended too, as the whole once more.
+            journal = self._new_journal()
+            await journal.begin(list(self.changes.operations()))
+            self._journal = journal
         await self._change_record(shared=True)
 
     async def register(self) -> None:
@@ -374,16 +375,72 @@ class Session:
         with self._lock:
             self.view.take(operation)
 
-    async def write(self, *operations: Operation) -> None:
-        """Change something; where the session is shared, it is in the journal when this returns."""
-        self.require_writable()
-        await self.register()
-        with self._lock:
-            if self._journal is None:
-                for operation in operations:
-                    self.view.take(operation)
-                return
-        await self._appended(operations)
+    async def write(self, *operations: Operation, flight: "Future[None] | None" = None, uploads: Uploads | None = None) -> None:
+        """Change something; where the session is shared, it is in the journal when this returns.
+
+        Parameters
+        ----------
+        operations
+            What is changed.
+        flight, uploads
+            The chunk that they are about, where it may be on its way still, and who sends it.
+        """
+        waiting = False
+        try:
+            while True:
+                self.require_writable()
+                await self.register()
+                with self._lock:
+                    gate = self._gate
+                    # A chunk that was sent before a commit belongs to no flush of the next one: it must have arrived.
+                    here = flight is None or uploads is self.uploads
+                    if gate is None and self._journal is None and here:
+                        for operation in operations:
+                            self.view.take(operation)
+                        return
+                    if gate is not None and not waiting:
+                        waiting, self._waiting = True, self._waiting + 1
+                if gate is not None:
+                    await asyncio.shield(asyncio.wrap_future(gate))
+                elif not here and flight is not None:
+                    await asyncio.wrap_future(flight)
+                    flight = None
+                else:
+                    await self._appended(operations)
+                    return
+        finally:
+            if waiting:
+                with self._lock:
+                    self._waiting -= 1
+
+    @asynccontextmanager
+    async def standing_still(self) -> AsyncIterator[None]:
+        """Let writes wait while a commit puts together what was written; they go into the session that comes after it."""
+        mine: Future[None] = ConcurrentFuture()
+        mine.set_running_or_notify_cancel()
+        while True:
+            with self._lock:
+                other = self._gate
+                # Whoever commits again and again must not keep those who write waiting for ever.
+                if other is None and not self._waiting:
+                    self._gate = mine
+                    break
+            if other is not None:
+                await asyncio.shield(asyncio.wrap_future(other))
+            else:
+                await asyncio.sleep(_PAUSE)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._gate = None
+            mine.set_result(None)
+
+    async def leave(self) -> None:
+        """Refuse writes from now on: another checkout has taken its place. A session that others write to goes on."""
+        if not self.read_only and not self.shared:
+            self._ended = "left for another checkout"
+            await self.unregister()
 
     async def refresh(self) -> None:
         """Take in what others wrote to a shared session."""

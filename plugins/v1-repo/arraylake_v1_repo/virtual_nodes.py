@@ -24,7 +24,7 @@ async def add_virtual_nodes(session: Session, path: str, found: Sequence[Virtual
     found
         Parents first.
     """
-    await require_groups(session, path)
+    await require_groups(session, path, replaced=True)
     operations: list[Operation] = []
     for node in found:
         target = join_prefix(path, node.path)

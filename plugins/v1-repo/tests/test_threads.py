@@ -1,0 +1,44 @@
+"""Threads of one process write to a checkout while others commit it, and nothing that was written gets lost."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from arraylake_core import Client
+from arraylake_core.errors import ConflictError
+
+
+@pytest.mark.parametrize("place", ["file", "s3"])
+def test_p21_what_is_written_during_a_commit_is_in_the_next_one(client_on, place):
+    with client_on(place) as client:
+        repo = client.create_repo("me/ocean", kind="v1")
+        array = repo.root_group.create_array("t", shape=(240, 1000), chunks=(1, 1000), dtype="f8", compressors=None)
+        written = np.random.default_rng(1).random((240, 1000))
+
+        def write(number: int) -> None:
+            for row in range(number, 240, 4):
+                array[row] = written[row]
+
+        with ThreadPoolExecutor(5) as pool:
+            writers = [pool.submit(write, number) for number in range(4)]
+            while not all(writer.done() for writer in writers):
+                repo.commit("What there is by now")
+            for writer in writers:
+                writer.result()
+        repo.commit("The rest")
+        again = client.get_repo("me/ocean")
+        assert np.array_equal(again.root_group["t"][:], written)
+        assert again.verify().ok
+
+
+def test_a_store_of_a_checkout_that_was_left_says_so(tmp_path):
+    with Client(f"sqlite:///{tmp_path}/catalog.db") as client:
+        repo = client.create_repo("me/ocean", kind="v1")
+        array = repo.root_group.create_array("t", shape=(4,), chunks=(1,), dtype="i4")
+        repo.commit("An array")
+        repo.new_tag("v1")
+        repo.checkout("v1")
+        with pytest.raises(ConflictError, match="left for another checkout"):
+            array[0] = 1
+        assert array[0] == 0
