@@ -11,7 +11,7 @@ from arraylake_core.testing.repo_kind import RepoKindTests
 
 class TestOnLocalDisk(RepoKindTests):
     kind = "v1"
-    processes, commits = 16, 20
+    processes, commits = 4, 10
 
     @pytest.fixture
     def client(self, tmp_path) -> Iterator[Client]:
