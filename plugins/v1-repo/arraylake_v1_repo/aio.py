@@ -272,10 +272,19 @@ class AsyncRepo:
         """
         self._binding.require_writable()
         commit = (await find_ref(self._binding, ref)).commit if ref is not None else self.session.base
+        session = self._session
+        goes_along = checkout and session is not None and not session.read_only and session.base == commit
+        if goes_along and session is not None and session.shared:
+            await session.refresh()
+            if session.changes:
+                raise ConflictError(
+                    f"the session {session.key} is shared, and others write to it for the branch {session.branch}: commit it first, "
+                    "or make the branch with checkout=False"
+                )
+            goes_along = False
         await create_ref(self._binding, "branch", name, commit)
         if checkout:
-            session = self._session
-            if session is not None and not session.read_only and session.base == commit:
+            if goes_along and session is not None:
                 await session.move_to(name)
             else:
                 await self.checkout(name)

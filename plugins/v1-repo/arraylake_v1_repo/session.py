@@ -303,10 +303,6 @@ class Session:
 
     async def move_to(self, branch: str) -> None:
         """Go on on another branch that begins at the same commit, with what was changed."""
-        if self.shared:
-            raise ConflictError(
-                f"the session {self.key} is shared, and others write to it for the branch {self.branch}: commit it first"
-            )
         await self.unregister()
         with self._lock:
             self.branch = branch

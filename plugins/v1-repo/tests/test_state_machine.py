@@ -431,7 +431,8 @@ class Lives(RuleBasedStateMachine):
         writer.repo.new_branch(name, checkout=checkout)
         self.branches[name] = writer.base
         if checkout:
-            writer.branch = name
+            # A session that others write to stays where it was.
+            writer.branch, writer.shared = name, False
 
     @rule(number=WRITERS, name=BRANCHES)
     def delete_branch(self, number: int, name: str) -> None:
