@@ -18,7 +18,7 @@ __all__ = ["INLINE_BYTES", "clear_path", "copy_node", "delete_key", "fetch", "ge
 INLINE_BYTES = 512
 """Chunks of up to so many bytes are kept in the manifest."""
 
-_AT_ONCE_BYTES = 128 * 1024
+_AT_ONCE_BYTES = 4 * 2**20
 """More bytes than these are digested in a thread, beside other chunks."""
 
 _GROUP = b'{"zarr_format":3,"node_type":"group","attributes":{}}'

@@ -19,10 +19,11 @@ __all__ = ["FileObjects"]
 
 _INLINE_BYTES = 128 * 1024
 """What is smaller is written at once: handing it to a thread takes longer than writing it."""
-_QUICK_READ = 4 * 2**20
+_QUICK = 4 * 2**20
 _SLOW = 0.002
-_SLOW_READS = 64
-"""After a read that kept everybody waiting, a cold disk's or a network's, so many are left to threads, side by side."""
+_SLOW_WRITE = 0.01
+_LEFT_TO_THREADS = 64
+"""After one that kept everybody waiting, on a cold disk or over a network, so many are left to threads, side by side."""
 _PART = ".part"
 
 
@@ -37,19 +38,27 @@ class FileObjects:
         Its URI, for messages.
     """
 
-    quick_bytes = _INLINE_BYTES
     local = True
 
     def __init__(self, root: str, place: str) -> None:
         self.place = place
         self._root = root
         self._in_threads = 0
+        self._slow_writes = 0
 
     def __reduce__(self) -> tuple[type["FileObjects"], tuple[str, str]]:
         return type(self), (self._root, self.place)
 
     def __repr__(self) -> str:
         return f"<objects at {self.place}>"
+
+    @property
+    def quick_bytes(self) -> int:
+        """Objects of up to so many bytes are written sooner than they are handed to a thread; none where the disk keeps everybody waiting."""
+        if self._slow_writes > 0:
+            self._slow_writes -= 1
+            return 0
+        return _QUICK
 
     async def get(self, key: str) -> bytes | None:
         """Return an object, or None where there is none of that key."""
@@ -81,6 +90,7 @@ class FileObjects:
         """Do what ``put`` does, for threads without an event loop."""
         path = f"{self._root}/{key}"
         aside = f"{path}.{secrets.token_hex(6)}{_PART}"
+        began = time.perf_counter()
         try:
             try:
                 _write(aside, data)
@@ -92,6 +102,8 @@ class FileObjects:
             with suppress(OSError):
                 Path(aside).unlink()
             raise failed("write", key, self.place, error) from None
+        if time.perf_counter() - began > _SLOW_WRITE:
+            self._slow_writes = _LEFT_TO_THREADS
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; missing ones do no harm."""
@@ -132,13 +144,13 @@ class FileObjects:
         try:
             first = start or 0
             count = (os.fstat(descriptor).st_size if end is None else end) - first
-            if count > _QUICK_READ or self._in_threads > 0:
+            if count > _QUICK or self._in_threads > 0:
                 self._in_threads -= 1
                 return await asyncio.to_thread(_all, descriptor, count, first)
             began = time.perf_counter()
             data = _all(descriptor, count, first)
             if time.perf_counter() - began > _SLOW:
-                self._in_threads = _SLOW_READS
+                self._in_threads = _LEFT_TO_THREADS
             return data
         except OSError as error:
             raise failed(what, key, self.place, error) from None
