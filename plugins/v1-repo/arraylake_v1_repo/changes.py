@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from arraylake_v1_repo.format import Ref
+from arraylake_v1_repo.format import Ref, Virtual
 from arraylake_v1_repo.keys import is_below
 from arraylake_v1_repo.virtual.sources import SourceFile
 
@@ -71,8 +71,6 @@ class VirtualBatch(msgspec.Struct, frozen=True, array_like=True):
 
     def ref(self, coords: Coords) -> Ref | None:
         """Return the reference to a chunk, or None where the batch has none."""
-        from arraylake_v1_repo.format import Virtual
-
         row = self.row(coords)
         if row is None:
             return None

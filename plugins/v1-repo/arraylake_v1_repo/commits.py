@@ -158,7 +158,9 @@ async def _reaches(binding: Binding, head: str, wanted: str, base: str) -> bool:
 
 async def _done(session: Session, commit: str, hierarchy: Hierarchy | None = None, moved: Ref | None = None) -> str:
     binding, branch = session.binding, session.branch
-    await asyncio.gather(_settle(session, commit, hierarchy), mirror(binding, f"branch/{branch}", moved))
+    # Last the session goes on: where the mirror fails, committing again finds that the branch has moved, and ends what is left to do.
+    await mirror(binding, f"branch/{branch}", moved)
+    await _settle(session, commit, hierarchy)
     return commit
 
 

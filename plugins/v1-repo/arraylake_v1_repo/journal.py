@@ -136,16 +136,12 @@ class Journal:
         return done
 
     async def seal(self) -> str:
-        """Make what comes after void, take in all before it, and return what ``unseal`` and ``holds`` ask for."""
+        """Make what comes after void, take in all before it, and return what ``unseal`` asks for."""
         by = secrets.token_hex(8)
         await self._append(_encode(Sealed(by)))
         await self._take_in(())
         self.require_open()
         return by
-
-    def holds(self, by: str) -> bool:
-        """Tell whether a seal is the one in force."""
-        return self._sealed == by
 
     async def unseal(self, by: str) -> None:
         """Let writing go on."""

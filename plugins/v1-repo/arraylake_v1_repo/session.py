@@ -94,7 +94,7 @@ class Session:
         The branch that it commits to; None where it reads a tag or commit.
     expires
         When it ends; None where it only reads.
-    id, shared
+    id
         Of a session that others write to as well.
     """
 
@@ -134,10 +134,10 @@ class Session:
         self._journal = None
         self._ended: str | None = None
 
-    def advance(self, base: str, hierarchy: Hierarchy, branch: str | None = None) -> None:
+    def advance(self, base: str, hierarchy: Hierarchy) -> None:
         """Go on from another commit with nothing changed: after a commit, or a fast-forward."""
         with self._lock:
-            self.base, self.branch = base, branch or self.branch
+            self.base = base
             self._begin(hierarchy)
             self._expires = utc_now() + self._lifetime if self._expires is not None else None
 
@@ -398,7 +398,8 @@ class Session:
                         waiting, self._waiting = True, self._waiting + 1
                 if gate is not None:
                     await asyncio.shield(asyncio.wrap_future(gate))
-                elif not here and flight is not None:
+                elif flight is not None:
+                    # What the journal names must be there: others may commit it at once.
                     await asyncio.wrap_future(flight)
                     flight = None
                 else:

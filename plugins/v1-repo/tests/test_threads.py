@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from arraylake_core import Client
-from arraylake_core.errors import ConflictError
+from arraylake_core.errors import ConflictError, StorageError
 
 
 @pytest.mark.parametrize("place", ["file", "s3"])
@@ -42,3 +42,20 @@ def test_a_store_of_a_checkout_that_was_left_says_so(tmp_path):
         with pytest.raises(ConflictError, match="left for another checkout"):
             array[0] = 1
         assert array[0] == 0
+
+
+def test_p21_a_commit_whose_mirror_failed_is_ended_by_committing_again(tmp_path):
+    with Client(f"sqlite:///{tmp_path}/catalog.db") as client:
+        repo = client.create_repo("me/ocean", kind="v1", prefix="ocean")
+        repo.root_group.attrs["title"] = "Ocean"
+        mirror = tmp_path / "data" / "ocean" / "refs" / "branch" / "main"
+        mirror.unlink()
+        mirror.mkdir()
+        with pytest.raises(StorageError, match="refs/branch/main"):
+            repo.commit("A title")
+        mirror.rmdir()
+        head = repo.branches["main"]
+        assert repo.commit("A title") == head
+        assert [entry.message for entry in repo.commit_log] == ["A title", "Repository initialized"]
+        assert head in mirror.read_text()
+        assert repo.commit("Nothing") is None
