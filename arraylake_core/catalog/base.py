@@ -4,7 +4,7 @@ A catalog keeps records; it never touches a bucket. Names, descriptions and meta
 rules. Every write is one transaction: it happens whole, or not at all.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -193,6 +193,7 @@ class Catalog(Protocol):
         bucket: str | None = None,
         page: int = 1,
         size: int = 50,
+        only: Collection[str] | None = None,
     ) -> Page[RepoModel]:
         """Return a page of the live repos of an organization, by name.
 
@@ -206,6 +207,8 @@ class Catalog(Protocol):
             From 1.
         size
             1 to 100.
+        only
+            Only repos with these ids.
         """
         ...
 
@@ -236,6 +239,8 @@ class Catalog(Protocol):
         update_metadata: RepoMetadata | None = None,
         virtual_chunk_containers: Mapping[str, str | None] | None = None,
         status: RepoStatus | None = None,
+        visibility: str | None = None,
+        optimization_config: Mapping[str, Scalar] | None = None,
     ) -> RepoModel:
         """Change the record of a repo, each None leaving its part alone.
 
@@ -253,6 +258,10 @@ class Catalog(Protocol):
             URL prefixes and nicknames to set, None as a nickname to remove.
         status
             Another mode.
+        visibility
+            ``PRIVATE``, or ``AUTHENTICATED_PUBLIC``: whoever is logged in to the service may read it.
+        optimization_config
+            Kept for clients that have one.
         """
         ...
 

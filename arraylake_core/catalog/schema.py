@@ -21,7 +21,7 @@ from arraylake_core.errors import CatalogError
 
 __all__ = ["HEAD", "MIGRATIONS", "locked", "make_ready"]
 
-HEAD = "0001"
+HEAD = "0002"
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK_SECONDS = 120
 

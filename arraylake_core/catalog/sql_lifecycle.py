@@ -1,14 +1,15 @@
 """The life of a repo in the SQL catalog: pending, active, deleted, and either restored or purged; and the place in storage that it holds."""
 
-from sqlalchemy import RowMapping, delete, exists, insert, select
+from sqlalchemy import RowMapping, delete, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arraylake_core.backends.storage import StorageIdentity
+from arraylake_core.catalog.acting import actor_id
 from arraylake_core.catalog.base import NewRepo
 from arraylake_core.catalog.engine import ConstraintError, insert_missing
 from arraylake_core.catalog.records import condition, later, new_id, status_document
 from arraylake_core.catalog.sql_repos import RepoRecords, check_containers, index_metadata
-from arraylake_core.catalog.tables import buckets, place_claims, places, repos
+from arraylake_core.catalog.tables import buckets, orgs, place_claims, places, repos
 from arraylake_core.errors import (
     AlreadyExistsError,
     BucketConfigNotFoundError,
@@ -43,6 +44,7 @@ class LifecycleRecords(RepoRecords):
             "status": status_document(RepoStatus()),
             "created": now,
             "updated": now,
+            "created_by": actor_id(),
             "retain_data": False,
             "ref_floor": 0,
         }
@@ -75,13 +77,16 @@ class LifecycleRecords(RepoRecords):
                 )
             if row["state"] == "active":
                 return await self._by_id(connection, repo_id)
+            await _count(connection, row["org_id"], 1)
             return await self._updated(connection, row, {"state": "active"})
 
     async def delete_repo(self, org: str, repo: str, *, retain_data: bool = False) -> RepoModel:
         """Mark a repo as deleted: its name is free, its place is not."""
         async with self._write() as connection:
             row = await self._live(connection, org, repo)
-            return await self._updated(connection, row, {"deleted_at": later(row["updated"]), "retain_data": retain_data})
+            await _count(connection, row["org_id"], -1)
+            values = {"deleted_at": later(row["updated"]), "deleted_by": actor_id(), "retain_data": retain_data}
+            return await self._updated(connection, row, values)
 
     async def restore_repo(self, org: str, repo: str) -> RepoModel:
         """Bring back the repo of that name that was deleted last."""
@@ -95,6 +100,7 @@ class LifecycleRecords(RepoRecords):
                 row = (await connection.execute(deleted.order_by(repos.c.deleted_at.desc()).limit(1))).mappings().one_or_none()
                 if row is None:
                     raise RepoNotFoundError(f"there is no deleted repo {shown(f'{org}/{repo}')} that could be restored")
+                await _count(connection, org_id, 1)
                 return await self._updated(connection, row, {"deleted_at": None, "deleted_by": None, "retain_data": False})
         except ConstraintError:
             taken = await self._taken(org, repo)
@@ -149,6 +155,11 @@ class LifecycleRecords(RepoRecords):
         return AlreadyExistsError(
             f"the place {shown(new.prefix)} of {org}/{new.name} in its bucket is at, above or below the place of {holder}: choose another prefix"
         )
+
+
+async def _count(connection: AsyncConnection, org_id: str, change: int) -> None:
+    """Keep the number of an organization's live repos: counting a million of them anew for each page would take a while."""
+    await connection.execute(update(orgs).where(orgs.c.id == org_id).values(live_repos=orgs.c.live_repos + change))
 
 
 def _claims(repo_id: str, identity: StorageIdentity) -> list[dict[str, str]]:

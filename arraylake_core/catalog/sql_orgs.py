@@ -5,6 +5,7 @@ from uuid import uuid4
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from arraylake_core.catalog.acting import actor_id, actor_name
 from arraylake_core.catalog.base import NewBucket
 from arraylake_core.catalog.engine import ConstraintError
 from arraylake_core.catalog.records import Records, condition, later, new_id, org_model
@@ -41,6 +42,7 @@ class OrgRecords(Records):
             name=org,
             display_name=validate_description(display_name) or "",
             description=validate_description(description),
+            created_by=actor_id(),
         )
         try:
             async with self._write() as connection:
@@ -50,7 +52,8 @@ class OrgRecords(Records):
         return model
 
     async def _insert_org(self, connection: AsyncConnection, model: OrgModel) -> None:
-        await connection.execute(insert(orgs).values({column.name: getattr(model, column.name) for column in orgs.c}))
+        values = {column.name: getattr(model, column.name) for column in orgs.c if hasattr(model, column.name)}
+        await connection.execute(insert(orgs).values(values))
 
     async def list_buckets(self, org: str) -> list[BucketResponse]:
         """Return the bucket configs of an organization, by nickname."""
@@ -103,6 +106,7 @@ class OrgRecords(Records):
             "is_default": not others,
             "created": now,
             "updated": now,
+            "created_by": actor_name(),
             **_place(new),
             **sealed,
         }

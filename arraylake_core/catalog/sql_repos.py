@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import ceil
 from typing import cast
 
@@ -30,6 +30,7 @@ __all__ = ["RepoRecords", "check_containers", "index_metadata"]
 MAX_PAGE = 100
 MAX_CONTAINERS = 100
 MAX_URL = 2048
+VISIBILITIES = ("PRIVATE", "AUTHENTICATED_PUBLIC")
 
 
 class RepoRecords(Records):
@@ -43,6 +44,7 @@ class RepoRecords(Records):
         bucket: str | None = None,
         page: int = 1,
         size: int = 50,
+        only: Collection[str] | None = None,
     ) -> Page[RepoModel]:
         """Return a page of the live repos of an organization, by name."""
         if not _whole(page, "page") >= 1:
@@ -62,9 +64,15 @@ class RepoRecords(Records):
                     .group_by(metadata_index.c.repo_id)
                 )
                 wanted.append(repos.c.id.in_(pairs.having(func.count() == len(digests))))
-            total = await connection.scalar(select(func.count()).select_from(repos).where(*wanted)) or 0
+            if only is not None:
+                wanted.append(repos.c.id.in_(sorted(only)))
+            whole = bucket is None and only is None and not digests
+            counted = select(orgs.c.live_repos).where(orgs.c.id == org_id) if whole else select(func.count()).where(*wanted)
+            total = await connection.scalar(counted) or 0
             pages = ceil(total / size)
-            query = self._repo_query().where(*wanted).order_by(repos.c.name).limit(size).offset((page - 1) * size)
+            # The ids come from the index alone; only what is on the page is read whole.
+            ids = select(repos.c.id).where(*wanted).order_by(repos.c.name).limit(size).offset((page - 1) * size)
+            query = self._repo_query().where(repos.c.id.in_(ids.scalar_subquery())).order_by(repos.c.name)
             # A page beyond the end may be beyond what the database can count to as well.
             rows = (await connection.execute(query)).mappings().all() if page <= pages else []
         return Page(items=[self._repo(row) for row in rows], total=total, page=page, size=size, pages=pages)
@@ -113,6 +121,8 @@ class RepoRecords(Records):
         update_metadata: RepoMetadata | None = None,
         virtual_chunk_containers: Mapping[str, str | None] | None = None,
         status: RepoStatus | None = None,
+        visibility: str | None = None,
+        optimization_config: Mapping[str, Scalar] | None = None,
     ) -> RepoModel:
         """Change the record of a repo, each None leaving its part alone."""
         values: dict[str, object] = {}
@@ -120,6 +130,10 @@ class RepoRecords(Records):
             values["description"] = validate_description(description)
         if status is not None:
             values["status"] = status_document(status)
+        if visibility is not None:
+            values["visibility"] = _visibility(visibility)
+        if optimization_config is not None:
+            values["optimization_config"] = validate_metadata(optimization_config)
         async with self._write() as connection:
             row = await self._live(connection, org, repo)
             before = cast("dict[str, Scalar | list[Scalar]]", row["metadata"])
@@ -264,6 +278,12 @@ def _changed_metadata(
         if key in before:
             raise InvalidOptionError(f"the repo has metadata {shown(key)} already: use update_metadata to change it")
     return validate_metadata({key: value for key, value in before.items() if key not in removed} | added | changed)
+
+
+def _visibility(value: str) -> str:
+    if value not in VISIBILITIES:
+        raise InvalidOptionError(f"{shown(value)} is no visibility: take {' or '.join(VISIBILITIES)}")
+    return value
 
 
 def _whole(value: int, name: str) -> int:

@@ -10,6 +10,7 @@ from typing import override
 
 import msgspec
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -31,10 +32,16 @@ from sqlalchemy.types import TypeDecorator
 __all__ = [
     "Json",
     "Utc",
+    "audit",
     "buckets",
+    "catalog_secrets",
+    "deliveries",
     "encryption_keys",
+    "grants",
+    "idempotency",
     "journal_entries",
     "journals",
+    "members",
     "metadata",
     "metadata_index",
     "orgs",
@@ -42,7 +49,11 @@ __all__ = [
     "places",
     "refs",
     "repos",
+    "token_repos",
+    "tokens",
+    "users",
     "version",
+    "webhooks",
 ]
 
 
@@ -107,6 +118,7 @@ orgs = Table(
     Column("created", Utc, nullable=False),
     Column("created_by", Text),
     Column("status", String(32), nullable=False),
+    Column("live_repos", Integer, nullable=False, server_default="0"),
 )
 
 buckets = Table(
@@ -157,6 +169,8 @@ repos = Table(
     Column("deleted_by", Text),
     Column("retain_data", Boolean(create_constraint=False), nullable=False),
     Column("ref_floor", Integer, nullable=False),
+    Column("visibility", String(32), nullable=False, server_default="PRIVATE"),
+    Column("optimization_config", Json, nullable=False, server_default="{}"),
     CheckConstraint("state IN ('pending', 'active', 'purging')", name="state"),
 )
 Index(
@@ -234,4 +248,130 @@ journal_entries = Table(
     Column("sequence", Integer, primary_key=True),
     Column("data", LargeBinary, nullable=False),
     ForeignKeyConstraint(["repo_id", "journal"], ["journals.repo_id", "journals.name"], ondelete="CASCADE"),
+)
+
+# A secret of the catalog itself, such as the one that API tokens are hashed with: sealed by an encryption key, and sealed anew when that one is rotated.
+catalog_secrets = Table(
+    "catalog_secrets",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("secret", LargeBinary, nullable=False),
+    Column("key_id", ForeignKey("encryption_keys.id"), nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("email", String(254), nullable=False, unique=True),
+    Column("first_name", Text, nullable=False),
+    Column("family_name", Text, nullable=False),
+    Column("operator", Boolean(create_constraint=False), nullable=False),
+    Column("created", Utc, nullable=False),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("org_id", ForeignKey("orgs.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("role", String(8)),
+    Column("created", Utc, nullable=False),
+    Index("ix_members_user_id", "user_id"),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("repo_id", ForeignKey("repos.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("role", String(8), nullable=False),
+    Column("created", Utc, nullable=False),
+    Index("ix_grants_user_id", "user_id"),
+)
+
+# An API token is known by a keyed digest. It acts for the person who made it, never beyond that person's rights; one that was made with another token ends with it.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("org_id", ForeignKey("orgs.id", ondelete="CASCADE")),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("parent_id", ForeignKey("tokens.id", ondelete="CASCADE")),
+    Column("name", String(100), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("role", String(8), nullable=False),
+    Column("limited", Boolean(create_constraint=False), nullable=False),
+    Column("created", Utc, nullable=False),
+    Column("expires", Utc),
+    Column("revoked", Utc),
+    Column("last_used", Utc),
+    Index("ix_tokens_org_id", "org_id"),
+    Index("ix_tokens_user_id", "user_id"),
+    Index("ix_tokens_parent_id", "parent_id"),
+)
+
+token_repos = Table(
+    "token_repos",
+    metadata,
+    Column("token_id", ForeignKey("tokens.id", ondelete="CASCADE"), primary_key=True),
+    Column("repo_id", ForeignKey("repos.id", ondelete="CASCADE"), primary_key=True),
+    Index("ix_token_repos_repo_id", "repo_id"),
+)
+
+# What a repeated request gets back: the answer of the first, which was committed together with what it did.
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("principal_id", String(36), primary_key=True),
+    Column("key", String(128), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Column("key_id", ForeignKey("encryption_keys.id")),
+    Column("created", Utc, nullable=False),
+    Index("ix_idempotency_created", "created"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("time", Utc, nullable=False),
+    Column("org", String(100)),
+    Column("principal_id", String(36), nullable=False),
+    Column("principal", String(254), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("target", Text, nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Index("ix_audit_org", "org", "id"),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("org_id", ForeignKey("orgs.id", ondelete="CASCADE"), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("events", Json, nullable=False),
+    Column("secret", LargeBinary, nullable=False),
+    Column("key_id", ForeignKey("encryption_keys.id"), nullable=False),
+    Column("created", Utc, nullable=False),
+    Column("created_by", Text),
+    Index("ix_webhooks_org_id", "org_id"),
+)
+
+# An event on its way to one webhook: written in the transaction of the change, sent after it, and gone when it has arrived or was given up.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("webhook_id", ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False),
+    Column("event", Json, nullable=False),
+    Column("created", Utc, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due", Utc, nullable=False),
+    Column("problem", Text),
+    Index("ix_deliveries_due", "due"),
+    Index("ix_deliveries_webhook_id", "webhook_id"),
 )
