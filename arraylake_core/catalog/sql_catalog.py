@@ -13,6 +13,7 @@ from arraylake_core.catalog.schema import locked, make_ready
 from arraylake_core.catalog.sql_coordination import SqlCoordination
 from arraylake_core.catalog.sql_lifecycle import LifecycleRecords
 from arraylake_core.catalog.sql_orgs import OrgRecords
+from arraylake_core.catalog.sql_people import PeopleRecords
 from arraylake_core.catalog.tables import buckets, encryption_keys
 from arraylake_core.errors import CatalogError
 from arraylake_core.models import OrgModel, utc_now
@@ -22,7 +23,7 @@ __all__ = ["FIRST_ORG", "SqlCatalog"]
 FIRST_ORG = "me"
 
 
-class SqlCatalog(OrgRecords, LifecycleRecords):
+class SqlCatalog(OrgRecords, LifecycleRecords, PeopleRecords):
     """A catalog in an SQL database.
 
     Parameters
@@ -38,6 +39,7 @@ class SqlCatalog(OrgRecords, LifecycleRecords):
     async def close(self) -> None:
         """Let go of everything; the catalog opens again when it is next used."""
         self._is_ready = False
+        self._opened.clear()
         self._home.database.close()
 
     def coordination(self, repo_id: str) -> Coordination:

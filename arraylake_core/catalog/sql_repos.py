@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arraylake_core.catalog.base import OpenRepo, UnfinishedRepo
 from arraylake_core.catalog.engine import ConstraintError
+from arraylake_core.catalog.paging import validate_page
 from arraylake_core.catalog.records import Records, later, status_document, suggestion
 from arraylake_core.catalog.tables import buckets, metadata_index, orgs, repos
 from arraylake_core.errors import AlreadyExistsError, InvalidOptionError, RepoNotFoundError
@@ -27,7 +28,6 @@ from arraylake_core.names import shown, validate_nickname, validate_org, validat
 
 __all__ = ["RepoRecords", "check_containers", "index_metadata"]
 
-MAX_PAGE = 100
 MAX_CONTAINERS = 100
 MAX_URL = 2048
 VISIBILITIES = ("PRIVATE", "AUTHENTICATED_PUBLIC")
@@ -47,10 +47,7 @@ class RepoRecords(Records):
         only: Collection[str] | None = None,
     ) -> Page[RepoModel]:
         """Return a page of the live repos of an organization, by name."""
-        if not _whole(page, "page") >= 1:
-            raise InvalidOptionError(f"page must be 1 or more, not {page}")
-        if not 1 <= _whole(size, "size") <= MAX_PAGE:
-            raise InvalidOptionError(f"size must be from 1 to {MAX_PAGE}, not {size}")
+        validate_page(page, size)
         digests = _digests(validate_metadata(filter_metadata))
         async with self._read() as connection:
             org_id = await self._org_id(connection, org)
@@ -81,6 +78,15 @@ class RepoRecords(Records):
         """Return the record of a live repo."""
         async with self._read() as connection:
             return self._repo(await self._live(connection, org, repo))
+
+    async def get_repo_by_id(self, repo_id: str) -> RepoModel:
+        """Return the record of a repo that is not deleted; it may still be pending."""
+        async with self._read() as connection:
+            query = self._repo_query().where(repos.c.id == repo_id, repos.c.deleted_at.is_(None))
+            row = (await connection.execute(query)).mappings().one_or_none()
+        if row is None:
+            raise RepoNotFoundError(f"there is no repo with the id {shown(repo_id)}: it may have been deleted")
+        return self._repo(row)
 
     async def open_repo(self, org: str, repo: str) -> OpenRepo:
         """Return all that opening a live repo needs, in one statement or two."""
@@ -283,10 +289,4 @@ def _changed_metadata(
 def _visibility(value: str) -> str:
     if value not in VISIBILITIES:
         raise InvalidOptionError(f"{shown(value)} is no visibility: take {' or '.join(VISIBILITIES)}")
-    return value
-
-
-def _whole(value: int, name: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidOptionError(f"{name} must be a whole number, not a {type(value).__name__}")
     return value
