@@ -1,5 +1,6 @@
 """Conflicts: what two sides did to one base, path by path, and which of it goes together."""
 
+import json
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -169,7 +170,7 @@ async def _compare(
         keys = _keys(mine if shaped == "theirs" else other, other_chunks if shaped == "ours" else my_chunks)
         what = [f"{shaped}: changed its shape, type, grid, codecs or fill value", f"{wrote}: wrote chunks {keys}"]
         return Conflict(sorted(what), whole=True), my_chunks
-    documents = _both(before.documents if before is not None else None, mine.documents, other.documents)
+    documents = _both(*(_meaning(node.documents) if node is not None else None for node in (before, mine, other)))
     loose = _both(before.loose if before is not None else None, mine.loose, other.loose)
     chunks = frozenset(coords for coords in my_chunks.keys() & other_chunks.keys() if my_chunks[coords] != other_chunks[coords])
     what = [f"both: changed {name}" for name in sorted(documents)] + [f"both: wrote {name}" for name in sorted(loose)]
@@ -184,12 +185,23 @@ def _structure(node: Node | None) -> object:
     return [structure(name, node.documents.get(name)) for name in ("zarr.json", ".zarray")]
 
 
-def _both[T](before: Mapping[str, T] | None, mine: Mapping[str, T], other: Mapping[str, T]) -> frozenset[str]:
-    old = before or {}
+def _meaning(documents: Mapping[str, bytes]) -> dict[str, str]:
+    """Return documents in one spelling: a group that zarr made is the same as one that was made along with what lies below it."""
+    found = {}
+    for name, data in documents.items():
+        try:
+            found[name] = json.dumps(json.loads(data), sort_keys=True)
+        except ValueError:
+            found[name] = data.hex()
+    return found
+
+
+def _both[T](before: Mapping[str, T] | None, mine: Mapping[str, T] | None, other: Mapping[str, T] | None) -> frozenset[str]:
+    old, ours, theirs = before or {}, mine or {}, other or {}
     return frozenset(
         name
-        for name in mine.keys() | other.keys() | old.keys()
-        if old.get(name) != mine.get(name) != other.get(name) != old.get(name)
+        for name in ours.keys() | theirs.keys() | old.keys()
+        if old.get(name) != ours.get(name) != theirs.get(name) != old.get(name)
     )
 
 

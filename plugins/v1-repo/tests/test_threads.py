@@ -59,3 +59,15 @@ def test_p21_a_commit_whose_mirror_failed_is_ended_by_committing_again(tmp_path)
         assert [entry.message for entry in repo.commit_log] == ["A title", "Repository initialized"]
         assert head in mirror.read_text()
         assert repo.commit("Nothing") is None
+
+
+def test_groups_that_mean_the_same_do_not_conflict(client_on):
+    with client_on("memory") as client:
+        client.create_repo("me/ocean", kind="v1")
+        first, second = client.get_repo("me/ocean"), client.get_repo("me/ocean")
+        # This makes the group above along with it, and spells it otherwise than zarr does.
+        first.create_group("deep/below")
+        second.create_group("deep")
+        second.commit("A group")
+        assert first.commit("The same group, and one below it")
+        assert sorted(path for path, _ in first.root_group.members(max_depth=None)) == ["deep", "deep/below"]
