@@ -67,6 +67,13 @@ class Setting(NamedTuple):
 SETTINGS = (
     Setting("service.uri", str, None, "The catalog: sqlite:///path or memory://; unset, the embedded one in the data directory."),
     Setting(
+        "service.database",
+        str,
+        None,
+        "The database of the catalog that the service and `admin` work on: sqlite:///path or postgresql://user:password@host/name.",
+        True,
+    ),
+    Setting(
         "data.dir",
         str,
         None,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from arraylake_core import __version__, config
-from arraylake_core.cli import bucket, org, plugins, upkeep
+from arraylake_core.cli import admin, bucket, org, plugins, upkeep
 from arraylake_core.cli import config as settings
 from arraylake_core.cli.console import PROGRAM, explain
 
@@ -27,6 +27,7 @@ app.add_typer(bucket.app, name="bucket")
 app.add_typer(upkeep.app, name="repo")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(settings.app, name="config")
+app.add_typer(admin.app, name="admin")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,143 @@
+"""``arraylake-core admin``: what an operator does with a catalog's database, past any service."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from arraylake_core import config
+from arraylake_core.cli.console import Output, OutputOption, note
+from arraylake_core.errors import AlreadyExistsError, InvalidOptionError, OrgNotFoundError
+
+if TYPE_CHECKING:
+    from arraylake_core.catalog.sql_catalog import SqlCatalog
+    from arraylake_core.people import IssuedToken
+
+__all__ = ["app", "database_uri"]
+
+app = typer.Typer(no_args_is_help=True, help="The catalog's database: for operators, on the machine that reaches it.")
+
+Database = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URI",
+        help="sqlite:///path or postgresql://user:password@host/name; by default the setting service.database "
+        "(ARRAYLAKE_SERVICE__DATABASE), which keeps the password out of the command line.",
+    ),
+]
+Days = Annotated[float | None, typer.Option("--expires-days", min=0.001, help="When the token ends; by default never.")]
+
+
+def _blocking[**P](command: Callable[P, Coroutine[object, object, None]]) -> Callable[P, None]:
+    """Run a command's coroutine to its end."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        import asyncio
+
+        asyncio.run(command(*args, **kwargs))
+
+    return run
+
+
+def database_uri(database: str | None) -> str:
+    """Return the URI of the database that an option or the setting names."""
+    uri = database or config.get_str("service.database")
+    if not uri:
+        raise InvalidOptionError("name the catalog's database: --database URI, or the setting service.database")
+    if uri.partition("://")[0] not in ("sqlite", "postgresql"):
+        raise InvalidOptionError(
+            "a database is sqlite:///path or postgresql://user:password@host/name: a catalog's URI of another kind is none"
+        )
+    return uri
+
+
+@asynccontextmanager
+async def _opened(database: str | None) -> AsyncIterator["SqlCatalog"]:
+    from arraylake_core.catalog.open import catalog_from_uri
+
+    catalog = cast("SqlCatalog", catalog_from_uri(database_uri(database)))
+    try:
+        yield catalog
+    finally:
+        await catalog.close()
+
+
+@app.command("create-org")
+@_blocking
+async def create_org(
+    org: Annotated[str, typer.Argument(help="Its name, the first part of its repos' names.")],
+    admin_email: Annotated[str, typer.Option(metavar="EMAIL", help="The e-mail address of its first admin.")],
+    database: Database = None,
+    expires_days: Days = None,
+    new_token: Annotated[
+        bool,
+        typer.Option("--new-token", help="Where the organization exists, make the person its admin, and issue another token."),
+    ] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Make an organization with its first admin, and print an API token for that person: this once."""
+    from arraylake_core.people import NewToken, Role
+
+    async with _opened(database) as catalog:
+        expires = _end(expires_days)
+        async with catalog.transaction():
+            if not (new_token and await _exists(catalog, org)):
+                try:
+                    await catalog.create_org(org)
+                except AlreadyExistsError:
+                    raise AlreadyExistsError(
+                        f"there is an organization {org!r} already: choose another name, or issue a token for it with --new-token"
+                    ) from None
+            await catalog.set_member(org, admin_email, Role.Admin)
+            new = NewToken(name="admin", role=Role.Admin, expires=expires)
+            issued = await catalog.create_token(org, new, email=admin_email)
+    _show_token({"org": org}, issued, output)
+
+
+@app.command("create-operator")
+@_blocking
+async def create_operator(
+    email: Annotated[str, typer.Option(metavar="EMAIL", help="The e-mail address of the operator.")],
+    database: Database = None,
+    expires_days: Days = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Make a person an operator, who may do all in every organization, and print an API token for that: this once."""
+    async with _opened(database) as catalog, catalog.transaction():
+        user = await catalog.ensure_user(email, operator=True)
+        issued = await catalog.create_operator_token(user.email, "operator", expires=_end(expires_days))
+    _show_token({"email": user.email}, issued, output)
+
+
+async def _exists(catalog: "SqlCatalog", org: str) -> bool:
+    try:
+        await catalog.get_org(org)
+    except OrgNotFoundError:
+        return False
+    return True
+
+
+def _end(days: float | None) -> datetime | None:
+    from arraylake_core.models import utc_now
+
+    try:
+        return None if days is None else utc_now() + timedelta(days=days)
+    except OverflowError:
+        raise InvalidOptionError(f"{days:g} days are more than a calendar holds: leave --expires-days out for never") from None
+
+
+def _show_token(fields: dict[str, str], issued: "IssuedToken", output: Output) -> None:
+    """Print a token, on standard output and nowhere else: nobody can print it again."""
+    from arraylake_core.models import encode_json
+
+    shown = {**fields, "token": issued.token.reveal()}
+    if output is Output.JSON:
+        typer.echo(encode_json(shown))
+        return
+    for name, value in shown.items():
+        typer.echo(f"{name}: {value}")
+    note("Keep the token now: it is shown this once.")
