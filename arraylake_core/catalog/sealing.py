@@ -9,7 +9,7 @@ from arraylake_core.errors import CatalogError, InvalidOptionError
 from arraylake_core.models import AuthConfig
 from arraylake_core.secret import Secret
 
-__all__ = ["SealedAuth", "Vault"]
+__all__ = ["SealedAuth", "Vault", "associated_answer", "associated_auth", "associated_secret", "associated_webhook"]
 
 
 class SealedAuth(TypedDict):
@@ -43,7 +43,7 @@ class Vault:
             return {"auth_config": plain, "secrets": None, "key_id": None}
         self._keyring = self.source.load()
         key = self._keyring.active
-        sealed = _seal(key, auth, _associated(org_id, bucket_id))
+        sealed = _seal(key, auth, associated_auth(org_id, bucket_id))
         if sealed is None:
             raise InvalidOptionError("a secret of auth_config is no valid Unicode text: copy it anew from where it was issued")
         return {"auth_config": plain, "secrets": sealed, "key_id": key.id}
@@ -58,7 +58,7 @@ class Vault:
             self._keyring = self.source.load()
         key = self._keyring.require(sealed["key_id"], f"the auth_config of bucket config {nickname!r}")
         try:
-            text = key.open(sealed["secrets"], _associated(org_id, bucket_id))
+            text = key.open(sealed["secrets"], associated_auth(org_id, bucket_id))
         except ValueError:
             raise CatalogError(
                 f"the secrets of bucket config {nickname!r} are damaged or were moved from another one: set its auth_config again"
@@ -75,5 +75,24 @@ def _seal(key: Key, auth: AuthConfig, associated: bytes) -> bytes | None:
     return key.seal(plain, associated)
 
 
-def _associated(org_id: str, bucket_id: str) -> bytes:
+# What each secret at rest is bound to, so that it opens in its own row only.
+
+
+def associated_auth(org_id: str, bucket_id: str) -> bytes:
+    """Return what the auth_config of a bucket config is bound to."""
     return f"arraylake-core auth_config\0{org_id}\0{bucket_id}".encode()
+
+
+def associated_secret(name: str) -> bytes:
+    """Return what a secret of the catalog itself is bound to."""
+    return f"arraylake-core catalog_secrets\0{name}".encode()
+
+
+def associated_webhook(org_id: str, webhook_id: str) -> bytes:
+    """Return what the secret of a webhook is bound to."""
+    return f"arraylake-core webhook\0{org_id}\0{webhook_id}".encode()
+
+
+def associated_answer(principal_id: str, key: str) -> bytes:
+    """Return what the answer to a request with an idempotency key is bound to."""
+    return f"arraylake-core answer\0{principal_id}\0{key}".encode()

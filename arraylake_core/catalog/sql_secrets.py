@@ -2,12 +2,13 @@
 
 import secrets
 
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arraylake_core.catalog.engine import insert_missing
 from arraylake_core.catalog.home import Home
 from arraylake_core.catalog.records import Records
+from arraylake_core.catalog.sealing import associated_secret
 from arraylake_core.catalog.tables import catalog_secrets, encryption_keys
 from arraylake_core.errors import CatalogError
 from arraylake_core.models import utc_now
@@ -47,25 +48,13 @@ class SecretRecords(Records):
         if row is None:
             active = self._vault.source.load().active
             await insert_missing(connection, encryption_keys, [{"id": active.id, "created": utc_now()}])
-            sealed = active.seal(secrets.token_bytes(_BYTES), _associated(name))
+            sealed = active.seal(secrets.token_bytes(_BYTES), associated_secret(name))
             # Another replica may have been first: what counts is what is there now.
             await insert_missing(connection, catalog_secrets, [{"name": name, "secret": sealed, "key_id": active.id}])
             row = await self._secret_row(connection, name)
             if row is None:
                 raise CatalogError(f"the catalog's secret {name!r} could not be made: try again")
         return self._open_secret(row)
-
-    async def _seal_secret_again(self, connection: AsyncConnection, key_id: str) -> bool:
-        """Seal one secret with the active key; False where none is left that is not."""
-        query = select(catalog_secrets).where(catalog_secrets.c.key_id != key_id).limit(1)
-        row = (await connection.execute(query)).mappings().one_or_none()
-        if row is None:
-            return False
-        active = self._vault.source.load().require(key_id, "the catalog's new key")
-        sealed = active.seal(self._open_secret(row), _associated(row["name"]))
-        change = update(catalog_secrets).where(catalog_secrets.c.name == row["name"])
-        await connection.execute(change.values(secret=sealed, key_id=key_id))
-        return True
 
     async def _secret_row(self, connection: AsyncConnection, name: str) -> RowMapping | None:
         return (await connection.execute(select(catalog_secrets).where(catalog_secrets.c.name == name))).mappings().one_or_none()
@@ -74,12 +63,8 @@ class SecretRecords(Records):
         name = str(row["name"])
         key = self._vault.source.load().require(row["key_id"], f"the catalog's secret {name!r}")
         try:
-            return key.open(row["secret"], _associated(name))
+            return key.open(row["secret"], associated_secret(name))
         except ValueError:
             raise CatalogError(
                 f"the catalog's secret {name!r} is damaged: restore the catalog from a backup, or every token must be issued anew"
             ) from None
-
-
-def _associated(name: str) -> bytes:
-    return f"arraylake-core catalog_secrets\0{name}".encode()
