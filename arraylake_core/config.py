@@ -74,6 +74,24 @@ SETTINGS = (
         True,
     ),
     Setting(
+        "service.auth", str, "token", "How callers of the service authenticate: token, or none together with the flag --no-auth."
+    ),
+    Setting(
+        "service.allow_networks",
+        list,
+        [],
+        "Hosts and networks to which URLs given by users may lead although they are not public, such as 10.1.0.0/16.",
+    ),
+    Setting("service.cors_origins", list, [], "Web origins whose pages may call the service."),
+    Setting(
+        "service.requests_per_second",
+        float,
+        0.0,
+        "How many requests a second a principal may make of a replica; 0 is without limit.",
+    ),
+    Setting("service.failures_per_minute", float, 60.0, "How many requests a minute from one address may fail to authenticate."),
+    Setting("service.drain_seconds", float, 30.0, "How long requests may take to finish when the service stops."),
+    Setting(
         "data.dir",
         str,
         None,

@@ -29,11 +29,15 @@ class AuthMethod(ABC):
         The Struct of the other fields; those of type Secret are encrypted at rest and never shown.
     platforms
         The platforms that it serves; None means every one.
+    delegated
+        Whether its credentials are limited to a place and a right, and expire. Then a service mints them for its clients, and the secrets of the config
+        never leave it.
     """
 
     name: str
     config: type[msgspec.Struct]
     platforms: frozenset[str] | None = None
+    delegated: bool = False
 
     def decode_config(self, values: Mapping[str, object]) -> msgspec.Struct:
         """Check the fields of an ``auth_config`` other than ``method``; no value is repeated in an error."""

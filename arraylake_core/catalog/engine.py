@@ -1,28 +1,24 @@
-"""One SQLite file as an asynchronous database: connections, transactions, and the errors of the driver in plain words.
-
-Every operation opens a connection and closes it again. So nothing is bound to an event loop, a thread or a process, nothing is left
-open, and a fork takes nothing along. All that is SQLite's own is in this module.
-"""
+"""The database of a catalog: what SQLite (sqlite.py) and PostgreSQL (postgres.py) have in common."""
 
 import asyncio
-import sqlite3
+import errno
+import os
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakSet
 
-from sqlalchemy import URL, Connection, Table, event
+from sqlalchemy import Table
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from arraylake_core.errors import ArraylakeError, CatalogError, ConflictError, StorageError
 
-__all__ = ["ConstraintError", "Database", "SchemaError", "insert_missing", "translated"]
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
-BUSY_SECONDS = 30
+__all__ = ["ConstraintError", "Database", "Engines", "SchemaError", "insert_into", "insert_missing", "os_problem"]
 
 
 class ConstraintError(ConflictError):
@@ -33,174 +29,181 @@ class SchemaError(CatalogError):
     """The database has not the tables of a catalog."""
 
 
-class Database:
-    """A SQLite file, opened anew for every operation.
+class Database(Protocol):
+    """A database in which a catalog is kept.
+
+    Errors of its driver come as ArraylakeErrors that say what to do, without what was being written; ConstraintError and SchemaError are for
+    whoever made the statement.
+    """
+
+    migrates_itself: bool
+    """Whether whoever opens a catalog of an older release brings it up to date, as opposed to an operator."""
+
+    @property
+    def where(self) -> str:
+        """Where it is, for messages: it shows no secret."""
+        ...
+
+    def read(self, *, single: bool = False) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Give a connection that sees one state of the database throughout, and changes nothing.
+
+        Parameters
+        ----------
+        single
+            Whether each statement may see a state of its own, which saves what beginning and ending a transaction costs.
+        """
+        ...
+
+    def write(self, *, exclusive: bool = True) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Give a connection with a transaction: all that is done happens when the block ends well, and none of it otherwise.
+
+        Parameters
+        ----------
+        exclusive
+            Whether all others that ask for this are kept out meanwhile, so that what was looked up holds until the end. Without it, each
+            statement must be right by itself, whatever others do beside it.
+        """
+        ...
+
+    def nested(self, connection: AsyncConnection, *, exclusive: bool = True) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Go on in a transaction that has begun: what is done in the block is undone by itself where it fails."""
+        ...
+
+    def alone(self) -> AbstractAsyncContextManager[None]:
+        """Keep other processes from changing the catalog's keys; whoever dies lets go."""
+        ...
+
+    def translated(self) -> AbstractContextManager[None]:
+        """Turn the errors of the driver and of the operating system into ArraylakeErrors."""
+        ...
+
+    async def exists(self) -> bool:
+        """Tell whether the database is there at all."""
+        ...
+
+    async def prepare(self, migrate: Callable[[AsyncConnection], Awaitable[None]]) -> None:
+        """Make what is missing, and call ``migrate`` in a transaction that no other process prepares the catalog beside."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of all connections that nobody uses now; it opens new ones when it is next used."""
+        ...
+
+
+class Engines:
+    """One SQLAlchemy engine for each running loop: what an engine holds is bound to the loop that it was made on.
+
+    An engine's connections are closed when its loop shuts down (as asyncio.run does at its end), and a forked child never uses its parent's.
 
     Parameters
     ----------
-    path
-        The file, which must exist: a catalog that has gone is an error, not an empty catalog.
-    durable
-        Whether a commit survives a power cut; not needed for what vanishes with the process.
+    make
+        What makes an engine.
     """
 
-    def __init__(self, path: Path, *, durable: bool = True) -> None:
-        self.path = path
-        self._durable = durable
+    def __init__(self, make: Callable[[], AsyncEngine]) -> None:
+        self._make = make
         self._lock = threading.Lock()
-        self._engines: dict[asyncio.AbstractEventLoop, AsyncEngine] = {}
+        self._held: dict[asyncio.AbstractEventLoop, _Held] = {}
+        _all.add(self)
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
-        """Give a connection that sees one state of the database throughout, and changes nothing."""
-        async with self._connected(immediate=False) as connection:
-            yield connection
-
-    @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        """Give a connection with the write lock: all that is done happens when the block ends well, and none of it otherwise."""
-        async with self._connected(immediate=True) as connection, connection.begin():
-            yield connection
-
-    def close(self) -> None:
-        """Forget the engines; they hold no connections."""
-        with self._lock:
-            self._engines.clear()
-
-    @asynccontextmanager
-    async def _connected(self, *, immediate: bool) -> AsyncIterator[AsyncConnection]:
-        with translated(self.path):
-            connection = await self._connect(immediate=immediate)
-            try:
-                yield connection
-            finally:
-                await asyncio.shield(asyncio.ensure_future(connection.close()))
-
-    async def _connect(self, *, immediate: bool) -> AsyncConnection:
-        # A task that is cancelled while the driver's thread opens the file would lose the connection without closing it.
-        starting = asyncio.ensure_future(self._start(immediate=immediate))
-        try:
-            return await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            if not starting.cancelled() and (await asyncio.wait([starting])) and starting.exception() is None:
-                await starting.result().close()
-            raise
-
-    async def _start(self, *, immediate: bool) -> AsyncConnection:
-        engine = self._engine()
-        return await (engine.execution_options(arraylake_immediate=True) if immediate else engine).connect()
-
-    def _engine(self) -> AsyncEngine:
-        # One engine for each running loop: SQLAlchemy guards an engine's first connection by a lock that is bound to a loop.
+    async def current(self) -> AsyncEngine:
+        """Return the engine of the running loop."""
         loop = asyncio.get_running_loop()
+        held = self._held.get(loop)
+        if held is None:
+            with self._lock:
+                for old in [old for old in self._held if old.is_closed()]:
+                    del self._held[old]
+                held = self._held.setdefault(loop, _Held(self._make()))
+            await held.begin()
+        return held.engine
+
+    async def dispose(self) -> None:
+        """Close the connections of this loop, and let the other loops close theirs."""
+        here = asyncio.get_running_loop()
         with self._lock:
-            if loop not in self._engines:
-                for old in [old for old in self._engines if old.is_closed()]:
-                    del self._engines[old]
-                self._engines[loop] = _sqlite_engine(self.path, durable=self._durable)
-            return self._engines[loop]
+            loops = {loop: held for loop, held in self._held.items() if loop is here or loop.is_running()}
+            for loop in loops:
+                del self._held[loop]
+        for loop, held in loops.items():
+            if loop is not here:
+                asyncio.run_coroutine_threadsafe(held.end(), loop)
+        if here in loops:
+            await loops[here].end()
+
+    def _forget(self) -> None:
+        # Kept, never closed: closing the parent's connections in the child would end them for both.
+        _inherited.append(self._held)
+        self._held, self._lock = {}, threading.Lock()
 
 
-def _sqlite_engine(path: Path, *, durable: bool) -> AsyncEngine:
-    url = URL.create("sqlite+aiosqlite", database=path.as_uri(), query={"mode": "rw", "uri": "true"})
-    engine = create_async_engine(
-        url, poolclass=NullPool, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS, "isolation_level": None}
-    )
+class _Held:
+    """An engine, and the asynchronous generator whose end, which every loop brings about when it shuts down, ends it."""
 
-    def on_connect(connection: DBAPIConnection, record: object) -> None:
-        try:
-            cursor = connection.cursor()
-            cursor.execute("PRAGMA foreign_keys=ON")
-            cursor.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
-            cursor.close()
-        except BaseException:
-            # SQLAlchemy drops a connection whose preparation fails, as a damaged file's does, without closing it.
-            connection.close()
-            raise
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self._life = _life(engine)
+        self._begun = False
 
-    def on_begin(connection: Connection) -> None:
-        # The write lock is taken at the start: a transaction that reads first and writes later can't get it once another has written.
-        immediate = connection.get_execution_options().get("arraylake_immediate")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    async def begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            await anext(self._life)
 
-    event.listen(engine.sync_engine, "connect", on_connect)
-    event.listen(engine.sync_engine, "begin", on_begin)
-    return engine
+    async def end(self) -> None:
+        await self._life.aclose()
+
+
+async def _life(engine: AsyncEngine) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        await engine.dispose()
+
+
+_all: WeakSet[Engines] = WeakSet()
+_inherited: list[object] = []
+
+
+def _forget_after_fork() -> None:
+    for engines in list(_all):
+        engines._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+def insert_into(connection: AsyncConnection, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    """Return an INSERT that can say what to do where the row is there already, in the database's own dialect."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table)
 
 
 async def insert_missing(connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
     """Insert the rows whose keys are not there yet."""
-    await connection.execute(sqlite.insert(table).on_conflict_do_nothing(), list(rows))
+    await connection.execute(insert_into(connection, table).on_conflict_do_nothing(), list(rows))
 
 
-def make_wal(path: Path) -> None:
-    """Let readers and a writer work at the same time; the file remembers it. Nobody else may have the file open."""
-    with translated(path):
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        finally:
-            connection.close()
+def os_problem(where: str, error: OSError) -> ArraylakeError:
+    """Return what to tell of an error of the operating system about one of the catalog's files.
 
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn the errors of the driver and of the operating system into ArraylakeErrors that say what to do, without what was being written."""
-    problem: ArraylakeError
-    try:
-        yield
-        return
-    except DBAPIError as error:
-        problem = _problem(path, error.orig)
-    except (sqlite3.Error, OSError) as error:
-        problem = _problem(path, error)
-    raise problem from None
-
-
-def _problem(path: Path, error: BaseException | None) -> ArraylakeError:
-    name = str(getattr(error, "sqlite_errorname", ""))
-    found = f"{name or type(error).__name__}"
-    match name.removeprefix("SQLITE_").split("_")[0]:
-        case "CONSTRAINT":
-            return ConstraintError("somebody else changed the catalog at the same moment, and nothing was changed: try again")
-        case "NOTADB":
-            return CatalogError(f"{path} is not a SQLite database: move it away, or name another file as the catalog")
-        case "CORRUPT":
-            return CatalogError(f"the catalog {path} is damaged: restore it from a backup, together with its key file")
-        case "READONLY" | "PERM" | "AUTH":
-            return CatalogError(f"the catalog {path} can't be written: make the file and its directory writable for this user")
-        case "CANTOPEN":
-            return CatalogError(
-                f"the catalog {path} can't be opened: check that the file is there, and that this user may read and write it and its directory"
-            )
-        case "BUSY" | "LOCKED":
-            return CatalogError(
-                f"another process has kept the catalog {path} locked for {BUSY_SECONDS} seconds, and nothing was changed: "
-                "find out which one hangs (`fuser`), and try again"
-            )
-        case "FULL":
-            return StorageError(
-                f"there is no space left for the catalog {path}, and nothing was changed: free some, and try again"
-            )
-        case "IOERR":
-            return StorageError(
-                f"reading or writing the catalog {path} failed ({found}), and nothing was changed: look at its disk"
-            )
-        case "ERROR" if isinstance(error, sqlite3.OperationalError) and "no such" in str(error):
-            return SchemaError(f"{path} has not the tables of a catalog: restore it from a backup, or name another file")
-    if isinstance(error, OSError):
-        return _os_problem(path, error)
-    return CatalogError(f"the catalog {path} failed ({found}), and nothing was changed")
-
-
-def _os_problem(path: Path, error: OSError) -> ArraylakeError:
-    import errno
-
-    where = error.filename or path
+    Parameters
+    ----------
+    where
+        The file, where the error names none.
+    error
+        What happened.
+    """
+    place = error.filename or where
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return StorageError(f"there is no space left for {where}: free some, and try again")
+        return StorageError(f"there is no space left for {place}: free some, and try again")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return CatalogError(
-            f"{where} can't be read or written: make it and its directory readable and writable for this user, or set ARRAYLAKE_DATA__DIR"
+            f"{place} can't be read or written: make it and its directory readable and writable for this user, or set ARRAYLAKE_DATA__DIR"
         )
-    return CatalogError(f"the catalog's files at {where} can't be used: {error.strerror or type(error).__name__}")
+    return CatalogError(f"the catalog's files at {place} can't be used: {error.strerror or type(error).__name__}")

@@ -4,6 +4,7 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import cast
@@ -23,6 +24,7 @@ from arraylake_core.names import shown, validate_nickname, validate_org
 __all__ = ["Records", "condition", "later", "listed", "new_id", "org_model", "status_document", "suggestion"]
 
 _BUCKET = "bucket__"
+_transaction: "ContextVar[tuple[object, AsyncConnection | None]]" = ContextVar("arraylake_transaction", default=(None, None))
 
 
 def new_id() -> str:
@@ -81,15 +83,48 @@ class Records(ABC):
         return self._home.uri
 
     @asynccontextmanager
+    async def transaction(self, *, exclusive: bool = True) -> AsyncIterator[None]:
+        """Do all that is done in the block in one transaction: whole, or, where the block raises, not at all.
+
+        Parameters
+        ----------
+        exclusive
+            Whether to keep out others that change what is not protected by a version: all but refs and journals.
+        """
+        if self._joined() is not None:
+            yield
+            return
+        await self._ready()
+        async with self._home.database.write(exclusive=exclusive) as connection:
+            token = _transaction.set((self, connection))
+            try:
+                yield
+            finally:
+                _transaction.reset(token)
+
+    def _joined(self) -> AsyncConnection | None:
+        owner, connection = _transaction.get()
+        return connection if owner is self else None
+
+    @asynccontextmanager
     async def _read(self) -> AsyncIterator[AsyncConnection]:
+        joined = self._joined()
+        if joined is not None:
+            yield joined
+            return
         await self._ready()
         async with self._home.database.read() as connection:
             yield connection
 
     @asynccontextmanager
-    async def _write(self) -> AsyncIterator[AsyncConnection]:
+    async def _write(self, *, exclusive: bool = True) -> AsyncIterator[AsyncConnection]:
+        joined = self._joined()
+        if joined is not None:
+            async with self._home.database.nested(joined) as connection:
+                yield connection
+            return
         await self._ready()
-        async with self._home.database.write() as connection:
+        async with self._home.database.write(exclusive=exclusive) as connection:
             yield connection
 
     @abstractmethod

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 import msgspec
 
-from arraylake_core.backends.storage import Location, StoragePlatform
+from arraylake_core.backends.storage import BucketAddress, Location, StoragePlatform
 from arraylake_core.catalog.base import NewBucket
 from arraylake_core.errors import InvalidNameError, InvalidOptionError
 from arraylake_core.models import AuthConfig, BucketResponse, ExtraConfig
-from arraylake_core.names import shown, validate_nickname
+from arraylake_core.names import join_prefix, shown, validate_nickname
 from arraylake_core.plugins import PluginRegistry
 
-__all__ = ["bucket_location", "checked_auth", "new_bucket"]
+__all__ = ["bucket_location", "checked_auth", "new_bucket", "place_of"]
 
 
 def new_bucket(
@@ -54,6 +54,36 @@ def new_bucket(
     platform = registry.platform_for_scheme(scheme)
     address = platform.parse_uri(uri)
     options = platform.decode_options({**_mapping(extra_config, "extra_config"), **more})
+    return _new_bucket(nickname, platform, address, options, checked_auth(registry, platform, auth_config))
+
+
+def place_of(
+    platform: StoragePlatform, *, nickname: str, name: str, prefix: str, extra_config: Mapping[str, object]
+) -> NewBucket:
+    """Check where a bucket config leads, said in parts instead of as a URI; its auth_config is that of an open bucket.
+
+    Parameters
+    ----------
+    platform
+        Its platform.
+    nickname, name, prefix
+        Its nickname, the bucket, and the prefix in it.
+    extra_config
+        The platform's options.
+    """
+    validate_nickname(nickname)
+    address = platform.parse_uri(f"{platform.schemes[0]}://{join_prefix(name, prefix)}")
+    if (address.name, address.prefix) != (name, prefix):
+        raise InvalidNameError(
+            f"{shown(name)} and the prefix {shown(prefix)} are no bucket of the platform {platform.name!r}: check both"
+        )
+    options = platform.decode_options(_mapping(extra_config, "extra_config"))
+    return _new_bucket(nickname, platform, address, options, {"method": "anonymous"})
+
+
+def _new_bucket(
+    nickname: str, platform: StoragePlatform, address: BucketAddress, options: msgspec.Struct, auth: AuthConfig
+) -> NewBucket:
     location = Location(platform=platform.name, bucket=address.name, prefix=address.prefix, options=options)
     return NewBucket(
         nickname=nickname,
@@ -61,7 +91,7 @@ def new_bucket(
         name=address.name,
         prefix=address.prefix,
         extra_config=_as_extra_config(options),
-        auth_config=checked_auth(registry, platform, auth_config),
+        auth_config=auth,
         identity=platform.identity(location),
     )
 

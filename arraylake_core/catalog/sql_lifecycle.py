@@ -85,7 +85,11 @@ class LifecycleRecords(RepoRecords):
         async with self._write() as connection:
             row = await self._live(connection, org, repo)
             await _count(connection, row["org_id"], -1)
-            values = {"deleted_at": later(row["updated"]), "deleted_by": actor_id(), "retain_data": retain_data}
+            values: dict[str, object] = {
+                "deleted_at": later(row["updated"]),
+                "deleted_by": actor_id(),
+                "retain_data": retain_data,
+            }
             return await self._updated(connection, row, values)
 
     async def restore_repo(self, org: str, repo: str) -> RepoModel:

@@ -290,7 +290,8 @@ grants = Table(
     Index("ix_grants_user_id", "user_id"),
 )
 
-# An API token is known by a keyed digest. It acts for the person who made it, never beyond that person's rights; one that was made with another token ends with it.
+# An API token is known by a keyed digest. It acts for the person who made it, never beyond that person's rights; one that was made with
+# another token ends with it.
 tokens = Table(
     "tokens",
     metadata,

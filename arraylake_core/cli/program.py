@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from arraylake_core import __version__, config
-from arraylake_core.cli import admin, bucket, org, plugins, upkeep
+from arraylake_core.cli import admin, bucket, org, plugins, serve, upkeep
 from arraylake_core.cli import config as settings
 from arraylake_core.cli.console import PROGRAM, explain
 
@@ -28,6 +28,7 @@ app.add_typer(upkeep.app, name="repo")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(settings.app, name="config")
 app.add_typer(admin.app, name="admin")
+app.command("serve")(serve.serve)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,286 @@
+"""The aiohttp application: every route of the table, each request read, authenticated, permitted, done and logged in the same way."""
+
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import msgspec
+from aiohttp import web
+
+from arraylake_core.catalog.acting import acting
+from arraylake_core.errors import ArraylakeError, AuthenticationError, InvalidOptionError, NotFoundError
+from arraylake_core.people import Principal
+from arraylake_core.plugins import PluginRegistry, default_registry
+from arraylake_core.secret import Secret
+from arraylake_core.service import work
+from arraylake_core.service.access import permit
+from arraylake_core.service.call import Call, Services
+from arraylake_core.service.credentials import Vendor
+from arraylake_core.service.events import Announcer
+from arraylake_core.service.limits import RateLimit
+from arraylake_core.service.logs import log_failure, log_request
+from arraylake_core.service.metrics import Metrics
+from arraylake_core.service.principals import NOBODY, Principals
+from arraylake_core.service.problems import BadRequestError, TooManyRequestsError, problem_of
+from arraylake_core.service.routes import ROUTES
+from arraylake_core.service.settings import ServiceSettings
+from arraylake_core.service.table import Answer, Need, Route
+
+if TYPE_CHECKING:
+    from arraylake_core.catalog.sql_catalog import SqlCatalog
+
+__all__ = ["make_app"]
+
+type Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_JSON, _PROBLEM = "application/json", "application/problem+json"
+_HEADERS = ("client-name", "client-version", "arraylake-session-id", "idempotency-key", "if-match", "if-none-match")
+# Encoded slashes, backslashes and control characters, which no name has: one layer in front of us may read them, another not.
+_TRICKS = re.compile(r"%(?:2f|5c|0[0-9a-f]|1[0-9a-f]|7f|25|2e)|\\|//|/\.{1,2}(?:/|\Z)", re.IGNORECASE)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}\Z", re.ASCII)
+
+
+def make_app(
+    catalog: "SqlCatalog", settings: ServiceSettings | None = None, *, registry: PluginRegistry | None = None
+) -> web.Application:
+    """Make the application over a catalog.
+
+    Parameters
+    ----------
+    catalog
+        The catalog.
+    settings
+        The limits; by default the defaults.
+    registry
+        The plugins; by default those that are installed.
+    """
+    service = _Service(catalog, settings or ServiceSettings(), registry or default_registry())
+    app = web.Application(client_max_size=service.settings.max_body, middlewares=[service.unrouted])
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, service.handler(route))
+    app.cleanup_ctx.append(service.running)
+    return app
+
+
+class _Service:
+    """What requests share in one replica."""
+
+    def __init__(self, catalog: "SqlCatalog", settings: ServiceSettings, registry: PluginRegistry) -> None:
+        self.settings = settings
+        self._services = Services(catalog, registry, settings, Vendor(registry), Metrics())
+        self._principals = Principals(catalog, settings)
+        self._announcer = Announcer(catalog, registry, settings)
+        self._rate = RateLimit(settings.requests_per_second, 2 * settings.requests_per_second)
+        self._failures = RateLimit(settings.failures_per_minute / 60, settings.failures_per_minute)
+        self._pruned = 0.0
+
+    async def running(self, app: web.Application) -> AsyncIterator[None]:
+        """Start what runs beside the requests, and end it with the application."""
+        await self._announcer.start()
+        yield
+        await self._announcer.stop()
+        await self._services.catalog.close()
+
+    def handler(self, route: Route) -> Handler:
+        """Return aiohttp's handler of a route."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await self._answered(request, route)
+
+        handle.__name__ = route.name
+        return handle
+
+    @web.middleware
+    async def unrouted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer what no route takes in the same form as everything else."""
+        if request.match_info.http_exception is None:
+            return await handler(request)
+        return await self._answered(request, None)
+
+    async def _answered(self, request: web.Request, route: Route | None) -> web.StreamResponse:
+        metrics, began = self._services.metrics, time.perf_counter()
+        request_id = request.headers.get("x-request-id", "")
+        if not _REQUEST_ID.match(request_id):
+            request_id = uuid4().hex
+        name = route.name if route else "unrouted"
+        who = NOBODY
+        headers = {"x-request-id": request_id, "cache-control": "no-store", "x-content-type-options": "nosniff"}
+        metrics.running.inc()
+        try:
+            call = await self._read(request, route, request_id)
+            who = call.principal
+            answer = await self._done(call, route or _NOWHERE, request)
+            response = _response(answer, headers)
+        except ArraylakeError as error:
+            response = _refusal(error, headers)
+        except Exception as error:  # noqa: BLE001 - whatever broke, the caller gets an answer, and the log its cause
+            log_failure(request_id, name, error)
+            response = _refusal(
+                ArraylakeError(f"the service failed; its log says why, under the request id {request_id}"), headers
+            )
+        finally:
+            metrics.running.dec()
+        if self.settings.cors_origins:
+            _allow_origin(request, response, self.settings.cors_origins)
+        seconds = time.perf_counter() - began
+        metrics.requests.labels(name, response.status).inc()
+        metrics.seconds.labels(name).observe(seconds)
+        log_request(request, request_id, name, who, response.status, seconds)
+        return response
+
+    async def _read(self, request: web.Request, route: Route | None, request_id: str) -> Call:
+        """Authenticate, permit, and only then read the body."""
+        if _TRICKS.search(request.raw_path.partition("?")[0]):
+            raise BadRequestError("the path has encoded slashes, dots or control characters, which no name has: spell it plainly")
+        principal, token = NOBODY, None
+        if route is None or route.need is not Need.Nothing:
+            authorization = request.headers.get("authorization", "")
+            principal = await self._authenticated(request, authorization)
+            token = Secret(authorization.partition(" ")[2])
+        if route is None:
+            raise self._no_route(request)
+        headers = {known: value for known in _HEADERS if (value := request.headers.get(known)) is not None}
+        call = Call(
+            services=self._services,
+            principal=principal,
+            path=dict(request.match_info),
+            query=_query(request, route),
+            body=None,
+            headers=headers,
+            request_id=request_id,
+            token=token,
+        )
+        await permit(call, route.need)
+        return call
+
+    async def _authenticated(self, request: web.Request, authorization: str) -> Principal:
+        address = request.remote or ""
+        if wait := self._failures.wait(address, take=False):
+            self._services.metrics.refused.labels("failures").inc()
+            raise TooManyRequestsError(
+                "too many requests from your address failed to authenticate: wait, then use a valid token", int(wait) + 1
+            )
+        try:
+            principal = await self._principals.of(authorization)
+        except AuthenticationError:
+            self._failures.wait(address)
+            raise
+        if wait := self._rate.wait(principal.id):
+            self._services.metrics.refused.labels("rate").inc()
+            limit = self.settings.requests_per_second
+            raise TooManyRequestsError(f"you may make {limit:g} requests a second: slow down", int(wait) + 1)
+        if self._principals.is_due(principal):
+            await self._services.catalog.touch_token(principal.id)
+        return principal
+
+    @staticmethod
+    def _no_route(request: web.Request) -> ArraylakeError:
+        refused = request.match_info.http_exception
+        if isinstance(refused, web.HTTPMethodNotAllowed):
+            return BadRequestError(
+                f"{request.method} is not what can be done here: use {', '.join(sorted(refused.allowed_methods))}", 405
+            )
+        return NotFoundError("there is nothing at this path: /openapi.json lists all that there is")
+
+    async def _done(self, call: Call, route: Route, request: web.Request) -> Answer:
+        acting_token = acting.set(call.principal if call.principal is not NOBODY else None)
+        try:
+            raw = await self._body(request)
+            call.body = _decoded(route, raw)
+            if not route.changes:
+                found = await route.handler(call)
+                return found if isinstance(found, Answer) else Answer(found, route.status)
+            call.target = call.target or request.path
+            line = f"{request.method} {request.raw_path}"
+            answer = await work.do(call, route, self._announcer, line, raw)
+            if "idempotent-replay" in answer.headers:
+                self._services.metrics.replays.inc()
+            self._principals.forget()
+            await self._prune()
+            return answer
+        finally:
+            acting.reset(acting_token)
+
+    async def _body(self, request: web.Request) -> bytes:
+        try:
+            return await request.read() if request.can_read_body else b""
+        except web.HTTPRequestEntityTooLarge:
+            raise BadRequestError(f"the body is larger than {self.settings.max_body} bytes: send less at once", 413) from None
+
+    async def _prune(self) -> None:
+        """Forget repeated requests that are too old, now and then."""
+        now = time.monotonic()
+        if now - self._pruned > 600:
+            self._pruned = now
+            await self._services.catalog.forget_requests()
+
+
+async def _nothing(call: Call) -> None:
+    """Never called: a path without a route is refused before."""
+
+
+_NOWHERE = Route("GET", "/", Need.SignedIn, _nothing, "")
+
+
+def _query(request: web.Request, route: Route) -> msgspec.Struct:
+    values: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name in values:
+            raise InvalidOptionError(f"the query parameter {name[:60]!a} is given twice: give it once")
+        values[name] = value
+    try:
+        return msgspec.convert(values, route.query, strict=False)
+    except msgspec.ValidationError as error:
+        known = ", ".join(field.encode_name for field in msgspec.structs.fields(route.query)) or "none"
+        raise InvalidOptionError(f"the query is not as it should be: {error}; known parameters are {known}") from None
+
+
+def _decoded(route: Route, raw: bytes) -> object:
+    if route.body is None:
+        return None
+    if route.body is bytes:
+        return raw
+    try:
+        return msgspec.json.decode(raw, type=route.body)
+    except msgspec.ValidationError as error:
+        raise InvalidOptionError(f"the body is not as it should be: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise BadRequestError("the body is no JSON: send one JSON document, in UTF-8") from None
+    except RecursionError:
+        raise BadRequestError("the body is nested too deeply: no document needs that") from None
+
+
+def _response(answer: Answer, headers: dict[str, str]) -> web.Response:
+    value = answer.value
+    if value is None:
+        return web.Response(status=answer.status, headers={**headers, **answer.headers})
+    if isinstance(value, msgspec.Raw):
+        value = bytes(value)
+    body = value if isinstance(value, bytes) else msgspec.json.encode(value)
+    return web.Response(body=body, status=answer.status, headers={"content-type": _JSON, **headers, **answer.headers})
+
+
+def _refusal(error: ArraylakeError, headers: dict[str, str]) -> web.Response:
+    from arraylake_core.service.routes.coordination import PreconditionError
+
+    problem = problem_of(error, 412 if isinstance(error, PreconditionError) else None)
+    more = {"content-type": _PROBLEM}
+    if problem.status == 401:
+        more["www-authenticate"] = "Bearer"
+    if problem.status in (429, 503):
+        more["retry-after"] = str(error.retry_after if isinstance(error, TooManyRequestsError) else 1)
+    return web.Response(body=msgspec.json.encode(problem), status=problem.status, headers={**headers, **more})
+
+
+def _allow_origin(request: web.Request, response: web.StreamResponse, allowed: tuple[str, ...]) -> None:
+    origin = request.headers.get("origin", "")
+    if origin in allowed:
+        response.headers["access-control-allow-origin"] = origin
+        response.headers["vary"] = "Origin"
+        if request.method == "OPTIONS":
+            response.headers["access-control-allow-methods"] = "GET, POST, PUT, PATCH, DELETE"
+            response.headers["access-control-allow-headers"] = (
+                "authorization, content-type, if-match, if-none-match, idempotency-key"
+            )

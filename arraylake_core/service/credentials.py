@@ -1,0 +1,122 @@
+"""Vending credentials: from a bucket config to credentials for one place in it, minted by its auth method and kept until near their end."""
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from arraylake_core.backends.credentials import Access, CredentialProvider, Credentials
+from arraylake_core.catalog.request import bucket_location
+from arraylake_core.errors import PermissionDeniedError
+from arraylake_core.models import BucketResponse, Identity, RepoModel
+from arraylake_core.people import Principal
+from arraylake_core.secret import Secret
+
+if TYPE_CHECKING:
+    from arraylake_core.backends.auth import AuthMethod
+    from arraylake_core.backends.storage import Location
+    from arraylake_core.plugins import PluginRegistry
+
+__all__ = ["Vendor", "may_use_bucket", "repo_location"]
+
+_KEPT = 4096
+
+
+class _Minting:
+    """Where one place's credentials come from."""
+
+    def __init__(
+        self, method: "AuthMethod", config: msgspec.Struct, location: "Location", access: Access, identity: Identity
+    ) -> None:
+        self._ask = (config, location, access, identity)
+        self._method = method
+
+    async def mint(self) -> Credentials:
+        """Ask the auth method."""
+        return await self._method.credentials(*self._ask)
+
+    def __repr__(self) -> str:
+        return f"the credentials by {self._method.name}"
+
+
+class Vendor:
+    """Mints credentials, once for all who ask for the same.
+
+    Parameters
+    ----------
+    registry
+        The plugins.
+    """
+
+    def __init__(self, registry: "PluginRegistry") -> None:
+        self.registry = registry
+        self._providers: OrderedDict[tuple[object, ...], CredentialProvider] = OrderedDict()
+
+    def method_of(self, bucket: BucketResponse) -> "AuthMethod":
+        """Return the auth method of a bucket config."""
+        return self.registry.auth_method(str(bucket.auth_config.get("method", "anonymous")))
+
+    def is_open_handed(self, bucket: BucketResponse) -> bool:
+        """Tell whether whoever gets credentials gets all that the bucket config itself can: its method can't limit them, and it holds secrets."""
+        holds = any(isinstance(value, Secret) for value in bucket.auth_config.values())
+        return holds and not self.method_of(bucket).delegated
+
+    async def credentials(
+        self,
+        principal: Principal,
+        token: Secret | None,
+        bucket: BucketResponse,
+        location: "Location",
+        access: Access,
+        *,
+        may_use: bool,
+    ) -> Credentials:
+        """Return credentials for a place, minted only now that the caller is known to be allowed.
+
+        Parameters
+        ----------
+        principal, token
+            Who asks.
+        bucket
+            The bucket config.
+        location
+            The place.
+        access
+            What for.
+        may_use
+            Whether the principal may have all that the bucket config can.
+
+        Raises
+        ------
+        PermissionDeniedError
+            The method can't limit credentials to one repo, and the principal may not use the whole bucket.
+        """
+        if self.is_open_handed(bucket) and not may_use:
+            raise PermissionDeniedError(
+                f"the bucket config {bucket.nickname!r} has keys that open all of it, and you have a right on single repos only: "
+                "ask an admin for a role in the organization, or for a bucket with a delegated role"
+            )
+        options = dict(bucket.auth_config)
+        method = self.method_of(bucket)
+        options.pop("method", None)
+        key = (bucket.id, bucket.updated, location, access, principal.id if method.delegated else "")
+        provider = self._providers.get(key)
+        if provider is None:
+            identity = Identity(principal.id, token) if method.delegated else Identity()
+            provider = CredentialProvider(_Minting(method, method.decode_config(options), location, access, identity))
+            self._providers[key] = provider
+            while len(self._providers) > _KEPT:
+                self._providers.popitem(last=False)
+        self._providers.move_to_end(key)
+        return await provider.get()
+
+
+def may_use_bucket(principal: Principal, org: str) -> bool:
+    """Tell whether a principal may have the keys of an organization's buckets: members with a role may, and tokens that are not for single repos."""
+    return principal.role_in(org) is not None
+
+
+def repo_location(registry: "PluginRegistry", repo: RepoModel, bucket: BucketResponse) -> "Location":
+    """Return the place of a repo."""
+    whole = bucket_location(registry.storage_platform(bucket.platform), bucket)
+    return whole.below(repo.prefix.removeprefix(bucket.prefix).strip("/"))

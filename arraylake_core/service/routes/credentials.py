@@ -1,0 +1,149 @@
+"""Storage credentials: for one repo, or for a whole bucket config."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from arraylake_core.backends.credentials import Access, AnonymousCredentials, Credentials
+from arraylake_core.catalog.request import bucket_location
+from arraylake_core.errors import CredentialsError, PermissionDeniedError
+from arraylake_core.models import BucketResponse, RepoMode, RepoModel
+from arraylake_core.people import Role
+from arraylake_core.service.call import Call
+from arraylake_core.service.credentials import may_use_bucket, repo_location
+from arraylake_core.service.table import Answer, Need, Route
+from arraylake_core.service.wire import credentials_for
+
+__all__ = ["ROUTES", "repo_credentials", "virtual_credentials"]
+
+_PRIVATE = {"cache-control": "no-store"}
+
+
+class AccessQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    access: Literal["read", "write"] | None = None
+
+
+async def repo_credentials(call: Call, repo: RepoModel) -> dict[str, object] | None:
+    """Return the credentials of a repo for opening it: None where requests need no signature, or the repo is offline."""
+    if repo.status.mode is RepoMode.Offline:
+        return None
+    access: Access = "write" if _may_write(call, repo) else "read"
+    return _unsigned(await _for_repo(call, repo, access))
+
+
+async def virtual_credentials(
+    call: Call, repo: RepoModel, buckets: Mapping[str, BucketResponse]
+) -> dict[str, dict[str, object] | None]:
+    """Return the credentials for each place that the repo's virtual chunks lie in, where the caller may have them."""
+    found: dict[str, dict[str, object] | None] = {}
+    for url, nickname in repo.virtual_chunk_containers.items():
+        bucket = buckets.get(nickname)
+        if bucket is None or (call.services.vendor.is_open_handed(bucket) and not may_use_bucket(call.principal, repo.org)):
+            continue
+        found[url] = _unsigned(await _for_bucket(call, bucket, "read"))
+    return found
+
+
+async def get_repo_credentials(call: Call) -> Answer:
+    repo = await call.catalog.get_repo(call.path["org"], call.path["repo"])
+    return Answer(credentials_for(await _asked(call, repo)), 200, _PRIVATE)
+
+
+async def get_credentials_by_repo_id(call: Call) -> Answer:
+    repo = await call.catalog.get_repo_by_id(call.path["repo_id"])
+    return Answer(credentials_for(await _asked(call, repo), tagged=True), 200, _PRIVATE)
+
+
+async def get_bucket_credentials(call: Call) -> Answer:
+    from arraylake_core.service.routes.buckets import found_bucket
+
+    return Answer(credentials_for(await _asked_bucket(call, await found_bucket(call))), 200, _PRIVATE)
+
+
+async def get_credentials_by_bucket_id(call: Call) -> Answer:
+    bucket = await call.catalog.get_bucket_by_id(call.path["bucket_id"])
+    return Answer(credentials_for(await _asked_bucket(call, bucket), tagged=True), 200, _PRIVATE)
+
+
+async def _asked(call: Call, repo: RepoModel) -> Credentials:
+    """Return what was asked for, or what the caller's role allows; a repo that is not online gives no credentials to write."""
+    access: Access = call.asked(AccessQuery).access or ("write" if _may_write(call, repo) else "read")
+    if repo.status.mode is RepoMode.Offline or (access == "write" and repo.status.mode is not RepoMode.Online):
+        why = f" ({repo.status.message})" if repo.status.message else ""
+        raise PermissionDeniedError(
+            f"the repo {repo.full_name} is in the mode {repo.status.mode}{why}: wait until it is online again"
+        )
+    if access == "write":
+        call.require(Role.Writer, "write to the repo")
+    return await _for_repo(call, repo, access)
+
+
+async def _asked_bucket(call: Call, bucket: BucketResponse) -> Credentials:
+    access: Access = call.asked(AccessQuery).access or "read"
+    if access == "write":
+        call.require(Role.Writer, "write to the bucket")
+    return await _for_bucket(call, bucket, access)
+
+
+async def _for_repo(call: Call, repo: RepoModel, access: Access) -> Credentials:
+    if repo.bucket is None:
+        raise CredentialsError(f"{repo.full_name} has no bucket config any more")
+    location = repo_location(call.services.registry, repo, repo.bucket)
+    may_use = may_use_bucket(call.principal, repo.org)
+    return await call.services.vendor.credentials(call.principal, call.token, repo.bucket, location, access, may_use=may_use)
+
+
+async def _for_bucket(call: Call, bucket: BucketResponse, access: Access) -> Credentials:
+    platform = call.services.registry.storage_platform(bucket.platform)
+    may_use = may_use_bucket(call.principal, call.org)
+    location = bucket_location(platform, bucket)
+    return await call.services.vendor.credentials(call.principal, call.token, bucket, location, access, may_use=may_use)
+
+
+def _may_write(call: Call, repo: RepoModel) -> bool:
+    return repo.status.mode is RepoMode.Online and call.role is not None and call.role.covers(Role.Writer)
+
+
+def _unsigned(credentials: Credentials) -> dict[str, object] | None:
+    return None if isinstance(credentials, AnonymousCredentials) else credentials_for(credentials)
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/repos/{org}/{repo}/bucket-credentials",
+        Need.RepoRead,
+        get_repo_credentials,
+        "Give credentials for a repo's place.",
+        query=AccessQuery,
+        answer=dict[str, Any],
+    ),
+    Route(
+        "GET",
+        "/repo-ids/{repo_id}/credentials",
+        Need.RepoRead,
+        get_credentials_by_repo_id,
+        "Give credentials for a repo's place, by its id.",
+        query=AccessQuery,
+        answer=dict[str, Any],
+    ),
+    Route(
+        "GET",
+        "/orgs/{org}/buckets/{bucket}/credentials",
+        Need.OrgRead,
+        get_bucket_credentials,
+        "Give credentials for a bucket config.",
+        query=AccessQuery,
+        answer=dict[str, Any],
+    ),
+    Route(
+        "GET",
+        "/buckets/{bucket_id}/credentials",
+        Need.OrgRead,
+        get_credentials_by_bucket_id,
+        "Give credentials for a bucket config, by its id.",
+        query=AccessQuery,
+        answer=dict[str, Any],
+    ),
+)

@@ -1,0 +1,203 @@
+"""Repos: listing, showing, opening and changing their records."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, cast
+
+import msgspec
+
+from arraylake_core.errors import InvalidOptionError
+from arraylake_core.models import Page, RepoMode, RepoStatus, Scalar
+from arraylake_core.people import Role
+from arraylake_core.service.access import visible_repos
+from arraylake_core.service.call import Call
+from arraylake_core.service.routes.credentials import repo_credentials, virtual_credentials
+from arraylake_core.service.routes.orgs import PageQuery
+from arraylake_core.service.table import Need, Route
+from arraylake_core.service.wire import WireAuthor, WireOpen, WireRepo, bucket_for, page_for, repo_for
+
+__all__ = ["ROUTES"]
+
+type Metadata = dict[str, Scalar | list[Scalar]]
+
+
+class ListQuery(PageQuery, forbid_unknown_fields=True, kw_only=True):
+    filter_metadata: Annotated[str, msgspec.Meta(max_length=8192)] | None = None
+    include_ghosts: bool = False
+    bucket: str | None = None
+
+
+class OpenQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    full: bool = False
+
+
+class StatusBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    mode: RepoMode
+    message: Annotated[str, msgspec.Meta(max_length=1000)] | None = None
+
+
+class ChangedRepoBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    description: str | None = None
+    add_metadata: Metadata | None = None
+    remove_metadata: list[str] | None = None
+    update_metadata: Metadata | None = None
+    optimization_config: dict[str, Scalar] | None = None
+    virtual_chunk_containers: dict[str, str | None] | None = None
+    status: StatusBody | None = None
+    visibility: str | None = None
+
+
+class ContainersBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    add: dict[str, str] = msgspec.field(default_factory=dict)
+    remove: list[str] = msgspec.field(default_factory=list)
+
+
+async def list_repos(call: Call) -> Page[WireRepo]:
+    query = call.asked(ListQuery)
+    page = await call.catalog.list_repos(
+        call.org,
+        filter_metadata=_filter(query.filter_metadata),
+        bucket=query.bucket,
+        page=query.page,
+        size=query.size,
+        only=await visible_repos(call.catalog, call.principal, call.org),
+    )
+    return page_for(call, page)
+
+
+def _filter(text: str | None) -> Metadata | None:
+    if text is None:
+        return None
+    try:
+        return cast("Metadata", msgspec.json.decode(text, type=Metadata))
+    except (msgspec.DecodeError, RecursionError):
+        example = json.dumps({"ocean": "arctic"})
+        raise InvalidOptionError(f"filter_metadata is a JSON object of scalars and lists of scalars, such as {example}") from None
+
+
+async def get_repo(call: Call) -> WireRepo:
+    return repo_for(call, await call.catalog.get_repo(call.path["org"], call.path["repo"]))
+
+
+async def open_repo(call: Call) -> WireOpen:
+    found = await call.catalog.open_repo(call.path["org"], call.path["repo"])
+    repo, who = found.repo, call.principal
+    answer = WireOpen(
+        repo_bucket=None if repo.bucket is None else bucket_for(call, repo.bucket, repo.org),
+        repo_prefix=repo.prefix,
+        repo_credentials=await repo_credentials(call, repo),
+        virtual_chunk_credentials=await virtual_credentials(call, repo, found.virtual_buckets),
+        author=WireAuthor(name=who.name or who.email, email=who.email),
+        principal_id=who.id,
+        status=repo.status,
+    )
+    if call.asked(OpenQuery).full:
+        answer.repo = repo_for(call, repo)
+        answer.virtual_buckets = {
+            nickname: bucket_for(call, bucket, repo.org) for nickname, bucket in found.virtual_buckets.items()
+        }
+    return answer
+
+
+async def modify_repo(call: Call) -> WireRepo:
+    body = call.read(ChangedRepoBody)
+    if body.status is not None or body.visibility is not None:
+        call.require(Role.Admin, "change the mode or the visibility of a repo")
+    changed = await call.catalog.modify_repo(
+        call.path["org"],
+        call.path["repo"],
+        description=body.description,
+        add_metadata=body.add_metadata,
+        remove_metadata=body.remove_metadata,
+        update_metadata=body.update_metadata,
+        virtual_chunk_containers=body.virtual_chunk_containers,
+        status=None if body.status is None else _status(call, body.status),
+        visibility=body.visibility,
+        optimization_config=body.optimization_config,
+    )
+    call.announce("repo.modified", changed)
+    return repo_for(call, changed)
+
+
+async def set_status(call: Call) -> WireRepo:
+    changed = await call.catalog.modify_repo(call.path["org"], call.path["repo"], status=_status(call, call.read(StatusBody)))
+    call.announce("repo.modified", changed)
+    return repo_for(call, changed)
+
+
+def _status(call: Call, body: StatusBody) -> RepoStatus:
+    return RepoStatus(
+        mode=body.mode, message=body.message, initiated_by={"principal_id": call.principal.id, "email": call.principal.email}
+    )
+
+
+async def get_containers(call: Call) -> dict[str, str]:
+    return (await call.catalog.get_repo(call.path["org"], call.path["repo"])).virtual_chunk_containers
+
+
+async def change_containers(call: Call) -> dict[str, str]:
+    body = call.read(ContainersBody)
+    if both := body.add.keys() & set(body.remove):
+        raise InvalidOptionError(f"can't add and remove the container {sorted(both)[0]!r} in one call: ask for one of the two")
+    change: Mapping[str, str | None] = {**body.add, **dict.fromkeys(body.remove)}
+    for nickname in {*body.add.values()}:
+        await call.catalog.get_bucket(call.org, nickname)
+    changed = await call.catalog.modify_repo(call.path["org"], call.path["repo"], virtual_chunk_containers=change)
+    call.announce("repo.modified", changed)
+    return changed.virtual_chunk_containers
+
+
+_CONTAINERS = "/repos/icechunk/{org}/{repo}/virtual-chunk-containers"
+ROUTES = (
+    Route(
+        "GET", "/orgs/{org}/repos/paginated", Need.OrgMember, list_repos, "List repos.", query=ListQuery, answer=Page[WireRepo]
+    ),
+    Route("GET", "/repos/{org}/{repo}", Need.RepoRead, get_repo, "Show a repo.", answer=WireRepo),
+    Route(
+        "GET",
+        "/repos/{org}/{repo}/open",
+        Need.RepoRead,
+        open_repo,
+        "Give all that opening a repo needs.",
+        query=OpenQuery,
+        answer=WireOpen,
+    ),
+    Route(
+        "PATCH",
+        "/orgs/{org}/{repo}",
+        Need.RepoWrite,
+        modify_repo,
+        "Change a repo's record.",
+        body=ChangedRepoBody,
+        answer=WireRepo,
+        changes=True,
+    ),
+    Route(
+        "PUT",
+        "/orgs/{org}/{repo}/status",
+        Need.RepoAdmin,
+        set_status,
+        "Change a repo's mode.",
+        body=StatusBody,
+        answer=WireRepo,
+        changes=True,
+    ),
+    Route(
+        "GET",
+        _CONTAINERS,
+        Need.RepoRead,
+        get_containers,
+        "Show the virtual chunk containers.",
+        answer=cast("object", dict[str, str]),
+    ),
+    Route(
+        "PATCH",
+        _CONTAINERS,
+        Need.RepoAdmin,
+        change_containers,
+        "Change the virtual chunk containers.",
+        body=ContainersBody,
+        answer=cast("object", dict[str, str]),
+        changes=True,
+    ),
+)

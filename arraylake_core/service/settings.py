@@ -1,0 +1,61 @@
+"""What an operator may set about the service; see docs/production.md."""
+
+import msgspec
+
+from arraylake_core import config
+
+__all__ = ["ServiceSettings", "settings_from_config"]
+
+
+class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The limits and permissions of one replica.
+
+    Parameters
+    ----------
+    authenticated
+        Whether requests need a token. Without, everybody is an operator, and the service listens on loopback only.
+    max_body
+        The largest request body, in bytes.
+    requests_per_second
+        What one principal may ask for, with bursts of twice that; 0 is without limit.
+    failures_per_minute
+        How many requests of one address may fail to authenticate.
+    principal_seconds
+        How long a principal's rights are remembered: a revoked token is good for that long at most. At most 5.
+    allow_networks
+        Hosts and networks that URLs given by users may lead to although they are not public, such as ``10.1.0.0/16``.
+    cors_origins
+        Web origins whose pages may call the service.
+    drain_seconds
+        How long requests may take to finish when the service stops.
+    """
+
+    authenticated: bool = True
+    max_body: int = 2 * 1024 * 1024
+    requests_per_second: float = 0.0
+    failures_per_minute: int = 60
+    principal_seconds: float = 2.0
+    allow_networks: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    drain_seconds: float = 30.0
+
+
+def settings_from_config(*, authenticated: bool = True, loopback: bool = False) -> ServiceSettings:
+    """Return the settings that the config has.
+
+    Parameters
+    ----------
+    authenticated
+        Whether requests need a token.
+    loopback
+        Whether the service listens on this machine alone: then users' URLs may lead to it as well.
+    """
+    local = ("127.0.0.0/8", "::1/128", "localhost") if loopback else ()
+    return ServiceSettings(
+        authenticated=authenticated,
+        requests_per_second=config.get_float("service.requests_per_second"),
+        failures_per_minute=int(config.get_float("service.failures_per_minute")),
+        allow_networks=(*config.get_list("service.allow_networks"), *local),
+        cors_origins=tuple(config.get_list("service.cors_origins")),
+        drain_seconds=config.get_float("service.drain_seconds"),
+    )
