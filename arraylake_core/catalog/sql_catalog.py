@@ -9,7 +9,7 @@ from arraylake_core.backends.coordination import Coordination
 from arraylake_core.catalog.engine import insert_missing
 from arraylake_core.catalog.home import Home
 from arraylake_core.catalog.records import new_id
-from arraylake_core.catalog.schema import make_ready
+from arraylake_core.catalog.schema import make_ready, migrate
 from arraylake_core.catalog.sql_access import AccessRecords
 from arraylake_core.catalog.sql_coordination import SqlCoordination
 from arraylake_core.catalog.sql_idempotency import IdempotencyRecords
@@ -42,7 +42,11 @@ class SqlCatalog(OrgRecords, LifecycleRecords, PeopleRecords, AccessRecords, Ide
         """Let go of everything; the catalog opens again when it is next used."""
         self._is_ready = False
         self._opened.clear()
-        self._home.database.close()
+        await self._home.database.close()
+
+    async def migrate(self) -> None:
+        """Bring the catalog to this release's revision, making it where there is none; doing it again does no harm."""
+        await migrate(self._home, self._fill)
 
     async def ping(self) -> None:
         """Make sure that the catalog is there and answers; CatalogError where it does not."""
@@ -60,9 +64,10 @@ class SqlCatalog(OrgRecords, LifecycleRecords, PeopleRecords, AccessRecords, Ide
             self._is_ready = True
 
     async def _fill(self, connection: AsyncConnection) -> None:
-        """Write what a new embedded catalog starts with."""
+        """Write what a new catalog starts with."""
         active = self._home.keys.create().active
         await insert_missing(connection, encryption_keys, [{"id": active.id, "created": utc_now()}])
-        org = OrgModel(id=new_id(), name=FIRST_ORG)
-        await self._insert_org(connection, org)
-        await self._insert_bucket(connection, org.id, self._home.bucket)
+        if self._home.bucket is not None:
+            org = OrgModel(id=new_id(), name=FIRST_ORG)
+            await self._insert_org(connection, org)
+            await self._insert_bucket(connection, org.id, self._home.bucket)

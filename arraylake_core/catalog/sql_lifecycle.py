@@ -137,6 +137,14 @@ class LifecycleRecords(RepoRecords):
             # The refs, journals and metadata index go with it, by their foreign keys.
             await connection.execute(delete(repos).where(repos.c.id == repo_id))
 
+    async def forget_deleted_repos(self, bucket_id: str) -> None:
+        """Forget the deleted repos of a bucket config for good; their bytes stay where they are."""
+        async with self._read() as connection:
+            gone = select(repos.c.id).where(repos.c.bucket_id == bucket_id, repos.c.deleted_at.is_not(None))
+            ids = (await connection.scalars(gone)).all()
+        for repo_id in ids:
+            await self.purge_repo(repo_id)
+
     async def _row(self, connection: AsyncConnection, repo_id: str) -> RowMapping | None:
         return (await connection.execute(select(repos).where(repos.c.id == repo_id))).mappings().one_or_none()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 NOBODY_ID = "00000000-0000-0000-0000-000000000000"
+# Clients want a number: the first second of the year 3000.
+NEVER = 32_503_680_000
+EXPECTED = frozenset({"aws_session_token", "sas_token", "expiration"})
 OUR_CLIENT = "arraylake-core"
 # What the official client can read.
 KNOWN_PLATFORMS = frozenset({"s3", "s3-compatible", "minio", "gs", "azure"})
@@ -68,7 +71,7 @@ class WireUser(msgspec.Struct, kw_only=True):
     first_name: str | msgspec.UnsetType = msgspec.UNSET
     family_name: str | msgspec.UnsetType = msgspec.UNSET
     client_id: str | msgspec.UnsetType = msgspec.UNSET
-    expiration: int | None | msgspec.UnsetType = msgspec.UNSET
+    expiration: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class WireOrg(msgspec.Struct, kw_only=True):
@@ -140,8 +143,8 @@ class WireOpen(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     repo_bucket: WireBucket | None
     repo_prefix: str
-    repo_credentials: dict[str, object] | None
-    virtual_chunk_credentials: dict[str, dict[str, object] | None]
+    repo_credentials: dict[str, Any] | None
+    virtual_chunk_credentials: dict[str, dict[str, Any] | None]
     author: WireAuthor
     principal_id: str
     status: RepoStatus
@@ -157,7 +160,7 @@ def is_our_client(call: "Call") -> bool:
 def principal_for(principal: Principal) -> WireUser:
     """Return who the caller is."""
     if principal.is_token:
-        end = int(principal.expiration.timestamp()) if principal.expiration else None
+        end = int(principal.expiration.timestamp()) if principal.expiration else NEVER
         return WireUser(id=principal.id, email=principal.email, client_id=principal.id, expiration=end)
     first_name = principal.first_name or principal.email.partition("@")[0]
     return WireUser(id=principal.id, email=principal.email, first_name=first_name, family_name=principal.family_name)
@@ -255,4 +258,5 @@ def credentials_for(credentials: Credentials, *, tagged: bool = False) -> dict[s
     fields: Mapping[str, object] = msgspec.structs.asdict(credentials)
     plain = {name: reveal(value) if isinstance(value, Secret) else value for name, value in fields.items()}
     tag = {"type": type(credentials).__struct_config__.tag} if tagged else {}
-    return {**tag, **{name: value for name, value in plain.items() if value is not None}}
+    # Clients want these three, null where there is none.
+    return {**tag, **{name: value for name, value in plain.items() if value is not None or name in EXPECTED}}

@@ -13,7 +13,7 @@ from arraylake_core.models import BucketResponse, ExtraConfig
 from arraylake_core.service.call import Call
 from arraylake_core.service.netguard import ensure_public
 from arraylake_core.service.table import Answer, Need, Route
-from arraylake_core.service.wire import WireBucket, WireRepo, bucket_for, is_readable, repo_for
+from arraylake_core.service.wire import WireBucket, WireRepo, bucket_for, is_our_client, is_readable, repo_for
 
 __all__ = ["ROUTES", "found_bucket"]
 
@@ -36,6 +36,12 @@ class ChangedBucketBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     extra_config: dict[str, str | bool | int | None] | None = None
     auth_config: dict[str, str | bool | int | None] | None = None
     em_managed: bool | None = None
+
+
+class DeleteBucketQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Whether deleted repos in it, which could still be restored, are forgotten with it; their bytes stay."""
+
+    forget_deleted: bool = False
 
 
 async def list_buckets(call: Call) -> list[WireBucket]:
@@ -90,8 +96,11 @@ async def modify_bucket(call: Call) -> WireBucket:
 
 
 async def delete_bucket(call: Call) -> None:
+    """Remove a bucket config. The official client knows no way to purge deleted repos, which would keep it from removing one that it has used."""
     bucket = await found_bucket(call)
     call.target = f"{call.org}: {bucket.nickname}"
+    if call.asked(DeleteBucketQuery).forget_deleted or not is_our_client(call):
+        await call.catalog.forget_deleted_repos(bucket.id)
     await call.catalog.delete_bucket(call.org, bucket.nickname)
 
 
@@ -164,7 +173,16 @@ ROUTES = (
         answer=WireBucket,
         changes=True,
     ),
-    Route("DELETE", _BUCKET, Need.OrgAdmin, delete_bucket, "Remove a bucket config that no repo uses.", status=204, changes=True),
+    Route(
+        "DELETE",
+        _BUCKET,
+        Need.OrgAdmin,
+        delete_bucket,
+        "Remove a bucket config that no repo uses.",
+        query=DeleteBucketQuery,
+        status=204,
+        changes=True,
+    ),
     Route(
         "POST",
         "/orgs/{org}/buckets/{bucket}/default",
