@@ -5,7 +5,7 @@ import errno
 import os
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
@@ -128,7 +128,9 @@ class Engines:
                 del self._held[loop]
         for loop, held in loops.items():
             if loop is not here:
-                asyncio.run_coroutine_threadsafe(held.end(), loop)
+                # Where the other loop ends first, its own shutdown does the same.
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(held.end_soon)
         if here in loops:
             await loops[here].end()
 
@@ -145,6 +147,7 @@ class _Held:
         self.engine = engine
         self._life = _life(engine)
         self._begun = False
+        self._ending: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
         if not self._begun:
@@ -153,6 +156,9 @@ class _Held:
 
     async def end(self) -> None:
         await self._life.aclose()
+
+    def end_soon(self) -> None:
+        self._ending = asyncio.get_running_loop().create_task(self.end())
 
 
 async def _life(engine: AsyncEngine) -> AsyncGenerator[None]:

@@ -1,6 +1,5 @@
 """From a URI to a catalog."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,8 +54,14 @@ def catalog_from_uri(uri: str) -> "Catalog":
         from arraylake_core.catalog.sql import sqlite_catalog
 
         return sqlite_catalog(Path(rest[1:]).expanduser())
-    if separator and re.fullmatch(r"https?|postgresql", scheme):
+    if separator and scheme in ("postgresql", "postgres"):
+        from arraylake_core.catalog.sql import postgres_catalog
+
+        return postgres_catalog(uri)
+    if separator and scheme in ("http", "https"):
         raise InvalidOptionError(
-            f"this release has the embedded catalogs only, so it can't open {scheme}://…: take sqlite:///path or memory://"
+            f"this release can't open {scheme}://…: take sqlite:///path, postgresql://user:password@host/database or memory://"
         )
-    raise InvalidOptionError("a catalog URI is sqlite:///path (four slashes for an absolute path) or memory://")
+    raise InvalidOptionError(
+        "a catalog URI is sqlite:///path (four slashes for an absolute path), postgresql://user:password@host/database or memory://"
+    )

@@ -1,5 +1,6 @@
 """What the parts of the SQL catalog share: transactions, look-ups, and rows turned into models."""
 
+import asyncio
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -7,7 +8,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from difflib import get_close_matches
-from typing import cast
+from typing import NamedTuple, cast
 
 import msgspec
 from sqlalchemy import RowMapping, Select, select
@@ -24,7 +25,18 @@ from arraylake_core.names import shown, validate_nickname, validate_org
 __all__ = ["Records", "condition", "later", "listed", "new_id", "org_model", "status_document", "suggestion"]
 
 _BUCKET = "bucket__"
-_transaction: "ContextVar[tuple[object, AsyncConnection | None]]" = ContextVar("arraylake_transaction", default=(None, None))
+
+
+class _Joined(NamedTuple):
+    """The transaction of a task, which all that it does with its catalog goes on in."""
+
+    owner: "Records"
+    task: "asyncio.Task[object] | None"
+    connection: AsyncConnection
+    writes: bool
+
+
+_transaction: "ContextVar[_Joined | None]" = ContextVar("arraylake_transaction", default=None)
 
 
 def new_id() -> str:
@@ -83,45 +95,53 @@ class Records(ABC):
         return self._home.uri
 
     @asynccontextmanager
-    async def transaction(self, *, exclusive: bool = True) -> AsyncIterator[None]:
-        """Do all that is done in the block in one transaction: whole, or, where the block raises, not at all.
+    async def transaction(self, *, exclusive: bool = True) -> AsyncIterator[AsyncConnection]:
+        """Do all that this task does in the block in one transaction: whole, or, where the block raises, not at all.
 
         Parameters
         ----------
         exclusive
             Whether to keep out others that change what is not protected by a version: all but refs and journals.
         """
-        if self._joined() is not None:
-            yield
-            return
-        await self._ready()
-        async with self._home.database.write(exclusive=exclusive) as connection:
-            token = _transaction.set((self, connection))
-            try:
-                yield
-            finally:
-                _transaction.reset(token)
-
-    def _joined(self) -> AsyncConnection | None:
-        owner, connection = _transaction.get()
-        return connection if owner is self else None
+        async with self._write(exclusive=exclusive) as connection, self._join(connection, writes=True):
+            yield connection
 
     @asynccontextmanager
-    async def _read(self) -> AsyncIterator[AsyncConnection]:
-        joined = self._joined()
+    async def read_transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Let all that this task reads in the block come from one state of the catalog; what it writes is a matter of its own."""
+        async with self._read() as connection, self._join(connection, writes=self._joined(writing=True) is not None):
+            yield connection
+
+    @asynccontextmanager
+    async def _join(self, connection: AsyncConnection, *, writes: bool) -> AsyncIterator[None]:
+        token = _transaction.set(_Joined(self, asyncio.current_task(), connection, writes))
+        try:
+            yield
+        finally:
+            _transaction.reset(token)
+
+    def _joined(self, *, writing: bool) -> AsyncConnection | None:
+        joined = _transaction.get()
+        if joined is None or joined.owner is not self or joined.task is not asyncio.current_task() or writing > joined.writes:
+            return None
+        return joined.connection
+
+    @asynccontextmanager
+    async def _read(self, *, single: bool = False) -> AsyncIterator[AsyncConnection]:
+        joined = self._joined(writing=False)
         if joined is not None:
             yield joined
             return
         await self._ready()
-        async with self._home.database.read() as connection:
+        async with self._home.database.read(single=single) as connection:
             yield connection
 
     @asynccontextmanager
     async def _write(self, *, exclusive: bool = True) -> AsyncIterator[AsyncConnection]:
-        joined = self._joined()
+        joined = self._joined(writing=True)
         if joined is not None:
-            async with self._home.database.nested(joined) as connection:
-                yield connection
+            async with self._home.database.nested(joined, exclusive=exclusive):
+                yield joined
             return
         await self._ready()
         async with self._home.database.write(exclusive=exclusive) as connection:

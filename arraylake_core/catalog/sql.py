@@ -1,4 +1,4 @@
-"""The embedded catalogs, in a file or in memory.
+"""The SQL catalogs: in a file, in memory, or in a PostgreSQL database.
 
 What they are made of is imported when one is first used, so that a Client is there at once.
 """
@@ -19,9 +19,10 @@ from arraylake_core.names import shown
 
 if TYPE_CHECKING:
     from arraylake_core.catalog.base import Catalog
+    from arraylake_core.catalog.dsn import Dsn
     from arraylake_core.catalog.sql_catalog import SqlCatalog
 
-__all__ = ["memory_catalog", "sqlite_catalog"]
+__all__ = ["memory_catalog", "postgres_catalog", "sqlite_catalog"]
 
 
 def sqlite_catalog(path: Path) -> "Catalog":
@@ -52,6 +53,19 @@ def memory_catalog(name: str) -> "Catalog":
             f"{shown(name)} is no name for a memory catalog: use up to 100 ASCII letters, digits, '_', '-' and '.'"
         )
     return cast("Catalog", _MemoryCatalog(name or secrets.token_hex(8)))
+
+
+def postgres_catalog(uri: str) -> "Catalog":
+    """Return the catalog in a PostgreSQL database; all that open the same one in a process share its connections.
+
+    Parameters
+    ----------
+    uri
+        The database. A password in it is remembered by this process, and shown nowhere.
+    """
+    from arraylake_core.catalog.dsn import Dsn
+
+    return cast("Catalog", _PostgresCatalog(Dsn(uri)))
 
 
 class _Deferred(ABC):
@@ -140,6 +154,26 @@ class _FileCatalog(_Deferred):
             await catalog.close()
 
 
+class _PostgresCatalog(_Deferred):
+    def __init__(self, dsn: "Dsn") -> None:
+        super().__init__(dsn.uri)
+        self._dsn = dsn
+
+    @override
+    def _open(self) -> "SqlCatalog":
+        if self.uri not in _databases:
+            from arraylake_core.catalog.home import postgres_home
+            from arraylake_core.catalog.sql_catalog import SqlCatalog
+
+            _databases[self.uri] = SqlCatalog(postgres_home(self._dsn))
+        return _databases[self.uri]
+
+    @override
+    async def _let_go(self, catalog: "SqlCatalog | None") -> None:
+        if catalog is not None:
+            await catalog.close()
+
+
 class _MemoryCatalog(_Deferred):
     def __init__(self, name: str) -> None:
         super().__init__(f"memory://{name}")
@@ -190,6 +224,7 @@ class _Memory:
 
 _lock = threading.Lock()
 _memories: dict[str, _Memory] = {}
+_databases: "dict[str, SqlCatalog]" = {}
 
 
 @atexit.register

@@ -6,10 +6,9 @@ from typing import NamedTuple
 from sqlalchemy import Column, RowMapping, Table, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from arraylake_core.catalog.engine import insert_missing, translated
+from arraylake_core.catalog.engine import insert_missing
 from arraylake_core.catalog.keys import Keyring
 from arraylake_core.catalog.records import Records
-from arraylake_core.catalog.schema import locked
 from arraylake_core.catalog.sealing import associated_answer, associated_auth, associated_secret, associated_webhook
 from arraylake_core.catalog.tables import buckets, catalog_secrets, encryption_keys, idempotency, webhooks
 from arraylake_core.errors import CatalogError
@@ -80,8 +79,8 @@ class RotationRecords(Records):
             The setting has no new key, or something that is sealed can't be opened.
         """
         await self._ready()
-        async with locked(self._home.database.path):
-            with translated(self._home.database.path):
+        async with self._home.database.alone():
+            with self._home.database.translated():
                 keyring = self._vault.source.rotate()
             async with self._write() as connection:
                 used = set((await connection.scalars(select(encryption_keys.c.id))).all())

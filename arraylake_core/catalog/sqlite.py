@@ -235,5 +235,3 @@ def _problem(path: Path, error: BaseException | None) -> ArraylakeError:
     if isinstance(error, OSError):
         return os_problem(str(path), error)
     return CatalogError(f"the catalog {path} failed ({found}), and nothing was changed")
-
-

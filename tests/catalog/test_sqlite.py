@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import event
 
 from arraylake_core.catalog import Catalog, catalog_from_uri
-from arraylake_core.catalog.engine import translated
 from arraylake_core.catalog.home import file_home
 from arraylake_core.catalog.sql_catalog import SqlCatalog
+from arraylake_core.catalog.sqlite import translated
 from arraylake_core.errors import AlreadyExistsError, CatalogError, InvalidOptionError, StorageError
 from arraylake_core.testing.catalog import CatalogTests
 from arraylake_core.testing.catalog_samples import make_repo, names_of, new_bucket, new_repo
@@ -145,7 +145,7 @@ async def test_open_repo_takes_two_statements_at_most(path: Path) -> None:
     await make_repo(catalog, "plain")
     await make_repo(catalog, "virtual", virtual_chunk_containers={"s3://ocean/": "ocean-data"})
     statements: list[str] = []
-    engine = home.database._engine().sync_engine
+    engine = (await home.database._engines.current()).sync_engine  # type: ignore[attr-defined]
     event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
     counts = []
     for name in ("plain", "virtual"):
@@ -277,7 +277,7 @@ def test_a_full_database_says_so(tmp_path: Path) -> None:
 
 
 async def test_a_lock_that_is_never_released_says_so(path: Path, file_catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arraylake_core.catalog.engine.BUSY_SECONDS", 0)
+    monkeypatch.setattr("arraylake_core.catalog.sqlite.BUSY_SECONDS", 0)
     await file_catalog.list_orgs()
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
