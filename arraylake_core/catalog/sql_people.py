@@ -4,7 +4,7 @@ from arraylake_core.catalog.acting import acting
 from arraylake_core.catalog.sql_audit import AuditRecords
 from arraylake_core.catalog.sql_members import MemberRecords
 from arraylake_core.catalog.sql_tokens import TokenRecords
-from arraylake_core.people import Principal
+from arraylake_core.people import Principal, Role
 
 __all__ = ["PeopleRecords"]
 
@@ -15,3 +15,10 @@ class PeopleRecords(MemberRecords, TokenRecords, AuditRecords):
     async def whoami(self) -> Principal:
         """Return who the caller is; in the process itself, an operator without a name."""
         return acting.get() or Principal(id="", user_id="", email="", operator=True)
+
+    async def role_of(self, org: str, principal_id: str) -> Role | None:
+        """Return the role that a person or an API token has in an organization as a whole; None for whoever is unknown, too."""
+        async with self._read() as connection:
+            principal = await self._principal_of_token(connection, principal_id)
+            principal = principal or await self._principal_of_user(connection, principal_id)
+        return None if principal is None else principal.role_in(org)
