@@ -117,7 +117,8 @@ def problem_of(error: errors.ArraylakeError, status: int | None = None) -> Probl
     'Not Found'
     """
     status = status or status_of(error)
-    public = type(error).__name__ if hasattr(errors, type(error).__name__) else "ServiceError"
+    name = type(error).__name__
+    public = name if hasattr(errors, name) and name != "ArraylakeError" else "ConflictError" if status == 412 else "ServiceError"
     return Problem(
         type="about:blank",
         title=_TITLES.get(status, "Error"),
