@@ -1,15 +1,16 @@
 """Refs and journals in the SQL catalog."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from typing import Protocol
 
 import msgspec
 from sqlalchemy import ColumnElement, Row, Select, delete, exists, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arraylake_core.backends.coordination import JSON, JournalEntry, Ref
-from arraylake_core.catalog.engine import ConstraintError
+from arraylake_core.catalog.engine import ConstraintError, insert_into
 from arraylake_core.catalog.tables import journal_entries, journals, refs, repos
 from arraylake_core.errors import ConflictError, InvalidOptionError, RepoNotFoundError
 from arraylake_core.models import utc_now
@@ -19,12 +20,26 @@ __all__ = ["SqlCoordination"]
 
 MAX_REF_BYTES = 64 * 1024
 MAX_ENTRY_BYTES = 1024 * 1024
+_MOST = 2**31 - 1
 
-type Transaction = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+
+class Read(Protocol):
+    """What begins to read."""
+
+    def __call__(self, *, single: bool = False) -> AbstractAsyncContextManager[AsyncConnection]: ...
+
+
+class Write(Protocol):
+    """What begins a transaction."""
+
+    def __call__(self, *, exclusive: bool = True) -> AbstractAsyncContextManager[AsyncConnection]: ...
 
 
 class SqlCoordination:
     """The refs and journals of one repo.
+
+    Transactions are not exclusive: writers of different refs, and of different repos, do not wait for one another. So each statement is right by
+    itself at READ COMMITTED. Where a transaction locks more than one row, the repo is the first.
 
     Parameters
     ----------
@@ -34,14 +49,14 @@ class SqlCoordination:
         What begins a transaction of the catalog.
     """
 
-    def __init__(self, repo_id: str, read: Transaction, write: Transaction) -> None:
+    def __init__(self, repo_id: str, read: Read, write: Write) -> None:
         self._repo_id = repo_id
         self._read = read
         self._write = write
 
     async def get_ref(self, name: str) -> Ref | None:
         """Return a ref, or None where there is none of that name."""
-        async with self._read() as connection:
+        async with self._read(single=True) as connection:
             found = (await connection.execute(self._refs().where(refs.c.name == validate_ref(name)))).one_or_none()
             if found is None:
                 await self._require_repo(connection)
@@ -53,7 +68,7 @@ class SqlCoordination:
             raise InvalidOptionError(f"a prefix of ref names is text, not a {type(prefix).__name__}")
         # Not LIKE, which has wildcards, and in SQLite takes capitals for small letters.
         matches = func.substr(refs.c.name, 1, len(prefix)) == prefix
-        async with self._read() as connection:
+        async with self._read(single=True) as connection:
             found = (await connection.execute(self._refs().where(matches).order_by(refs.c.name))).all()
             if not found:
                 await self._require_repo(connection)
@@ -64,13 +79,13 @@ class SqlCoordination:
         validate_ref(name)
         text = _encode(value)
         try:
-            async with self._write() as connection:
+            async with self._write(exclusive=False) as connection:
                 # A ref that is made anew goes on counting from where deleted ones of the repo ended. Otherwise somebody who has read the
                 # first version of the old one could take it for the first version of the new one, and overwrite it.
+                # The lock waits for whoever is deleting one, and reads the floor after that.
                 if expected is None:
-                    row = select(repos.c.id, literal(name), literal(text), repos.c.ref_floor + 1).where(
-                        repos.c.id == self._repo_id
-                    )
+                    floor = select(repos.c.id, literal(name), literal(text), repos.c.ref_floor + 1)
+                    row = floor.where(repos.c.id == self._repo_id).with_for_update(key_share=True)
                     made = insert(refs).from_select(["repo_id", "name", "value", "version"], row).returning(refs.c.version)
                     version = await connection.scalar(made)
                     if version is None:
@@ -90,7 +105,8 @@ class SqlCoordination:
     async def delete_ref(self, name: str, *, expected: int) -> None:
         """Delete a ref if its version is the expected one."""
         validate_ref(name)
-        async with self._write() as connection:
+        async with self._write(exclusive=False) as connection:
+            await connection.execute(select(repos.c.id).where(repos.c.id == self._repo_id).with_for_update(key_share=True))
             gone = await connection.execute(delete(refs).where(*self._is(name, _version(expected))))
             if not gone.rowcount:
                 raise await self._conflict(connection, name, expected)
@@ -105,23 +121,41 @@ class SqlCoordination:
             raise InvalidOptionError(f"a journal entry is at most {MAX_ENTRY_BYTES} bytes, this is {found}: append it in parts")
         if expires is not None and expires.tzinfo is None:
             raise InvalidOptionError("expires needs a time zone: use datetime.now(UTC) + timedelta(...)")
-        here = {"repo_id": self._repo_id, "name": journal}
         lasting = {} if expires is None else {"expires": expires}
         try:
-            async with self._write() as connection:
-                await connection.execute(delete(journals).where(*self._expired(utc_now())))
-                longer = update(journals).filter_by(**here).values(length=journals.c.length + 1, **lasting)
-                number = await connection.scalar(longer.returning(journals.c.length))
+            async with self._write(exclusive=False) as connection:
+                number = await self._longer(connection, journal, lasting)
                 if number is None:
-                    number = 1
-                    await connection.execute(insert(journals).values(**here, length=1, **lasting))
+                    # It has expired: its entries go, and it begins anew.
+                    await connection.execute(delete(journals).where(journals.c.name == journal, *self._expired(utc_now())))
+                    number = await self._longer(connection, journal, lasting)
                 entry = {"repo_id": self._repo_id, "journal": journal, "sequence": number, "data": bytes(data)}
                 await connection.execute(insert(journal_entries).values(entry))
+                if number == 1:
+                    await self._drop_expired(connection)
         except ConstraintError:
             async with self._read() as connection:
                 await self._require_repo(connection)
             raise
-        return int(number)
+        return int(number or 0)
+
+    async def _longer(self, connection: AsyncConnection, journal: str, lasting: Mapping[str, datetime]) -> int | None:
+        """Begin a journal, or make it longer by one, and return its length; None where it has expired."""
+        first = {"repo_id": self._repo_id, "name": journal, "length": 1, **lasting}
+        valid = journals.c.expires.is_(None) | (journals.c.expires > utc_now())
+        longer = insert_into(connection, journals).values(first).returning(journals.c.length)
+        return await connection.scalar(
+            longer.on_conflict_do_update(
+                index_elements=["repo_id", "name"], set_={"length": journals.c.length + 1, **lasting}, where=valid
+            )
+        )
+
+    async def _drop_expired(self, connection: AsyncConnection) -> None:
+        """Drop the repo's expired journals, but for those that somebody has to do with: waiting for one, holding another, could be in a circle."""
+        free = select(journals.c.name).where(*self._expired(utc_now())).with_for_update(skip_locked=True)
+        names = (await connection.scalars(free)).all()
+        if names:
+            await connection.execute(delete(journals).where(journals.c.repo_id == self._repo_id, journals.c.name.in_(names)))
 
     async def read_journal(self, journal: str, *, after: int = 0) -> list[JournalEntry]:
         """Return the entries with numbers above ``after``, in order; none where there is no such journal."""
@@ -130,22 +164,24 @@ class SqlCoordination:
         query = (
             select(journal_entries.c.sequence, journal_entries.c.data)
             .join(journals)
-            .where(journals.c.repo_id == self._repo_id, journals.c.name == journal, journal_entries.c.sequence > after)
+            .where(
+                journals.c.repo_id == self._repo_id, journals.c.name == journal, journal_entries.c.sequence > min(after, _MOST)
+            )
             .where(journals.c.expires.is_(None) | (journals.c.expires > now))
             .order_by(journal_entries.c.sequence)
         )
-        async with self._read() as connection:
+        async with self._read(single=True) as connection:
             rows = (await connection.execute(query)).all()
             expired = await connection.scalar(select(exists().where(*self._expired(now))))
         if expired:
-            async with self._write() as connection:
-                await connection.execute(delete(journals).where(*self._expired(now)))
+            async with self._write(exclusive=False) as connection:
+                await self._drop_expired(connection)
         return [JournalEntry(sequence=sequence, data=data) for sequence, data in rows]
 
     async def drop_journal(self, journal: str) -> None:
         """Drop a journal and its entries; nothing happens where there is none."""
         validate_ref(journal)
-        async with self._write() as connection:
+        async with self._write(exclusive=False) as connection:
             await connection.execute(delete(journals).where(journals.c.repo_id == self._repo_id, journals.c.name == journal))
 
     def _refs(self) -> Select[tuple[str, str, int]]:
@@ -182,7 +218,7 @@ def _version(expected: int) -> int:
     if not isinstance(expected, int) or isinstance(expected, bool):
         raise InvalidOptionError(f"the expected version of a ref is a whole number, not a {type(expected).__name__}")
     # No version is that high, and no database counts that far.
-    return min(expected, 2**31 - 1)
+    return max(0, min(expected, _MOST))
 
 
 def _encode(value: JSON) -> str:

@@ -22,13 +22,13 @@ class OrgRecords(Records):
 
     async def list_orgs(self) -> list[OrgModel]:
         """Return the organizations, by name."""
-        async with self._read() as connection:
+        async with self._read(single=True) as connection:
             rows = (await connection.execute(select(orgs).order_by(orgs.c.name))).mappings().all()
         return [org_model(row) for row in rows]
 
     async def get_org(self, org: str) -> OrgModel:
         """Return one organization."""
-        async with self._read() as connection:
+        async with self._read(single=True) as connection:
             row = (await connection.execute(select(orgs).where(orgs.c.name == validate_org(org)))).mappings().one_or_none()
             if row is None:
                 raise await self._org_missing(connection, org)
@@ -80,7 +80,7 @@ class OrgRecords(Records):
 
     async def get_bucket_by_id(self, bucket_id: str) -> BucketResponse:
         """Return a bucket config by its id."""
-        async with self._read() as connection:
+        async with self._read(single=True) as connection:
             row = (await connection.execute(select(buckets).where(buckets.c.id == bucket_id))).mappings().one_or_none()
         if row is None:
             raise BucketConfigNotFoundError(f"there is no bucket config with the id {shown(bucket_id)}: it may have been deleted")

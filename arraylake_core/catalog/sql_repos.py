@@ -76,7 +76,7 @@ class RepoRecords(Records):
 
     async def get_repo(self, org: str, repo: str) -> RepoModel:
         """Return the record of a live repo."""
-        async with self._read() as connection:
+        async with self._read(single=True) as connection:
             return self._repo(await self._live(connection, org, repo))
 
     async def get_repo_by_id(self, repo_id: str) -> RepoModel:
@@ -90,14 +90,21 @@ class RepoRecords(Records):
 
     async def open_repo(self, org: str, repo: str) -> OpenRepo:
         """Return all that opening a live repo needs, in one statement or two."""
-        async with self._read() as connection:
-            row = await self._live(connection, org, repo)
-            nicknames = set(cast("dict[str, str]", row["virtual_chunk_containers"]).values())
-            virtual: Sequence[RowMapping] = ()
-            if nicknames:
-                query = select(buckets).where(buckets.c.org_id == row["org_id"], buckets.c.nickname.in_(sorted(nicknames)))
-                virtual = (await connection.execute(query)).mappings().all()
-        return OpenRepo(repo=self._repo(row), virtual_buckets={found["nickname"]: self._bucket(found) for found in virtual})
+        async with self._read(single=True) as connection:
+            while True:
+                row = await self._live(connection, org, repo)
+                containers = cast("dict[str, str]", row["virtual_chunk_containers"])
+                if not containers:
+                    return OpenRepo(repo=self._repo(row), virtual_buckets={})
+                # The containers once more, of the same moment as the bucket configs: a bucket config may have been renamed in between.
+                named = buckets.c.nickname.in_(sorted(set(containers.values())))
+                query = select(repos.c.virtual_chunk_containers.label("containers"), buckets).where(repos.c.id == row["id"])
+                here = repos.outerjoin(buckets, (buckets.c.org_id == repos.c.org_id) & named)
+                found = (await connection.execute(query.select_from(here))).mappings().all()
+                if found and found[0]["containers"] == containers:
+                    break
+        virtual = {bucket["nickname"]: self._bucket(bucket) for bucket in found if bucket["id"] is not None}
+        return OpenRepo(repo=self._repo(row), virtual_buckets=virtual)
 
     async def unfinished_repos(self, org: str | None = None) -> list[UnfinishedRepo]:
         """Return the pending and the deleted repos, of one organization or of all, oldest first."""
