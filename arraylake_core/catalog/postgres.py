@@ -133,7 +133,11 @@ class PostgresDatabase:
             try:
                 yield connection
             finally:
-                await asyncio.shield(asyncio.ensure_future(_end(connection, driver)))
+                if driver.is_in_transaction() or driver.is_closed():
+                    await asyncio.shield(asyncio.ensure_future(_end(connection, driver)))
+                else:
+                    # Nothing is sent, so nothing can be interrupted.
+                    await connection.close()
 
     async def _begun(self, begin: str) -> AsyncConnection:
         """Return a connection of the pool, in a transaction; one that turns out to be lost is replaced by another."""

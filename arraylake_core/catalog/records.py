@@ -22,7 +22,7 @@ from arraylake_core.errors import BucketConfigNotFoundError, OrgNotFoundError
 from arraylake_core.models import AuthConfig, BucketResponse, OrgModel, RepoModel, RepoStatus, utc_now
 from arraylake_core.names import shown, validate_nickname, validate_org
 
-__all__ = ["Records", "condition", "later", "listed", "new_id", "org_model", "status_document", "suggestion"]
+__all__ = ["REPO_QUERY", "Records", "condition", "later", "listed", "new_id", "org_model", "status_document", "suggestion"]
 
 _BUCKET = "bucket__"
 
@@ -35,6 +35,11 @@ class _Joined(NamedTuple):
     connection: AsyncConnection
     writes: bool
 
+
+# Made once: making a statement of so many columns takes longer than running it.
+REPO_QUERY: Select[tuple[object, ...]] = select(
+    *repos.c, orgs.c.name.label("org"), *(column.label(_BUCKET + column.name) for column in buckets.c)
+).select_from(repos.join(orgs, repos.c.org_id == orgs.c.id).join(buckets, repos.c.bucket_id == buckets.c.id))
 
 _transaction: "ContextVar[_Joined | None]" = ContextVar("arraylake_transaction", default=None)
 
@@ -196,10 +201,7 @@ class Records(ABC):
 
     def _repo_query(self) -> Select[tuple[object, ...]]:
         """Select repos with the name of their organization and all of their bucket config."""
-        columns = [*repos.c, orgs.c.name.label("org"), *(column.label(_BUCKET + column.name) for column in buckets.c)]
-        return select(*columns).select_from(
-            repos.join(orgs, repos.c.org_id == orgs.c.id).join(buckets, repos.c.bucket_id == buckets.c.id)
-        )
+        return REPO_QUERY
 
     def _repo(self, row: RowMapping) -> RepoModel:
         bucket = {name.removeprefix(_BUCKET): value for name, value in row.items() if name.startswith(_BUCKET)}

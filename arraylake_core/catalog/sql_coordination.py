@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, delete, exists, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Row, Select, bindparam, delete, exists, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arraylake_core.backends.coordination import JSON, JournalEntry, Ref
@@ -21,6 +21,10 @@ __all__ = ["SqlCoordination"]
 MAX_REF_BYTES = 64 * 1024
 MAX_ENTRY_BYTES = 1024 * 1024
 _MOST = 2**31 - 1
+
+_REF = select(refs.c.name, refs.c.value, refs.c.version).where(
+    refs.c.repo_id == bindparam("repo"), refs.c.name == bindparam("ref")
+)
 
 
 class Read(Protocol):
@@ -57,7 +61,7 @@ class SqlCoordination:
     async def get_ref(self, name: str) -> Ref | None:
         """Return a ref, or None where there is none of that name."""
         async with self._read(single=True) as connection:
-            found = (await connection.execute(self._refs().where(refs.c.name == validate_ref(name)))).one_or_none()
+            found = (await connection.execute(_REF, {"repo": self._repo_id, "ref": validate_ref(name)})).one_or_none()
             if found is None:
                 await self._require_repo(connection)
         return None if found is None else _ref(found)

@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from math import ceil
 from typing import cast
 
-from sqlalchemy import RowMapping, delete, func, insert, select, update
+from sqlalchemy import RowMapping, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arraylake_core.catalog.base import OpenRepo, UnfinishedRepo
 from arraylake_core.catalog.engine import ConstraintError
 from arraylake_core.catalog.paging import validate_page
-from arraylake_core.catalog.records import Records, later, status_document, suggestion
+from arraylake_core.catalog.records import REPO_QUERY, Records, later, status_document, suggestion
 from arraylake_core.catalog.tables import buckets, metadata_index, orgs, repos
 from arraylake_core.errors import AlreadyExistsError, InvalidOptionError, RepoNotFoundError
 from arraylake_core.models import (
@@ -31,6 +31,13 @@ __all__ = ["RepoRecords", "check_containers", "index_metadata"]
 MAX_CONTAINERS = 100
 MAX_URL = 2048
 VISIBILITIES = ("PRIVATE", "AUTHENTICATED_PUBLIC")
+
+_LIVE = REPO_QUERY.where(
+    orgs.c.name == bindparam("org"),
+    repos.c.name == bindparam("repo"),
+    repos.c.deleted_at.is_(None),
+    repos.c.state == "active",
+)
 
 
 class RepoRecords(Records):
@@ -181,12 +188,7 @@ class RepoRecords(Records):
     async def _live(self, connection: AsyncConnection, org: str, repo: str) -> RowMapping:
         validate_org(org)
         validate_repo(repo)
-        named = self._repo_query().where(orgs.c.name == org, repos.c.name == repo)
-        row = (
-            (await connection.execute(named.where(repos.c.deleted_at.is_(None), repos.c.state == "active")))
-            .mappings()
-            .one_or_none()
-        )
+        row = (await connection.execute(_LIVE, {"org": org, "repo": repo})).mappings().one_or_none()
         if row is None:
             raise await self._repo_missing(connection, org, repo)
         return row
