@@ -19,7 +19,9 @@ KEYS = {"method": "hmac", "access_key_id": "AKIDTEST", "secret_access_key": "CAN
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[RunningService]:
     """A running service over an empty SQLite catalog, but for the organization ``me``."""
-    with running(SqlCatalog(file_home(tmp_path / "catalog.db")), ServiceSettings(allow_networks=LOCAL, failures_per_minute=0)) as found:
+    with running(
+        SqlCatalog(file_home(tmp_path / "catalog.db")), ServiceSettings(allow_networks=LOCAL, failures_per_minute=0)
+    ) as found:
         yield found
 
 

@@ -31,7 +31,7 @@ class Reply:
     body: bytes
 
     @property
-    def json(self) -> Any:  # noqa: ANN401 - whatever it is
+    def json(self) -> Any:
         return msgspec.json.decode(self.body)
 
     @property
@@ -65,12 +65,17 @@ class RunningService:
         """Send one request, its path as it is, over a connection of its own."""
         return asyncio.run(self._ask(method, path, token, body, raw, dict(headers or {})))
 
-    async def _ask(self, method: str, path: str, token: str | None, body: object, raw: bytes | None, headers: dict[str, str]) -> Reply:
+    async def _ask(
+        self, method: str, path: str, token: str | None, body: object, raw: bytes | None, headers: dict[str, str]
+    ) -> Reply:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         data = raw if raw is not None else None if body is None else msgspec.json.encode(body)
         url = URL(self.uri + path, encoded=True)
-        async with aiohttp.ClientSession() as session, session.request(method, url, data=data, headers=headers, allow_redirects=False) as answer:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(method, url, data=data, headers=headers, allow_redirects=False) as answer,
+        ):
             return Reply(answer.status, dict(answer.headers), await answer.read())
 
     def member(self, org: str, email: str, role: Role | None) -> Principal:
@@ -80,7 +85,7 @@ class RunningService:
         self.people[email] = found
         return found
 
-    def token(self, org: str, email: str, role: Role = Role.Admin, **more: Any) -> IssuedToken:  # noqa: ANN401
+    def token(self, org: str, email: str, role: Role = Role.Admin, **more: Any) -> IssuedToken:
         """Issue a token that acts for a person."""
         return self.run(self.catalog.create_token(org, NewToken(name="test", role=role, **more), email=email))
 
@@ -106,7 +111,9 @@ def running(
         return asyncio.run_coroutine_threadsafe(work, loop).result(60)
 
     runner = web.AppRunner(
-        make_app(catalog, settings or ServiceSettings(allow_networks=LOCAL), registry=registry), access_log=None, shutdown_timeout=5
+        make_app(catalog, settings or ServiceSettings(allow_networks=LOCAL), registry=registry),
+        access_log=None,
+        shutdown_timeout=5,
     )
     on_loop(runner.setup())
     try:

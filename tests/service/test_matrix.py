@@ -1,7 +1,6 @@
 """P19: who may call which route. The table says, for each route, the least role that may; a route that is not in it fails."""
 
 import re
-from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
@@ -97,7 +96,7 @@ def test_p19_every_route_has_a_row() -> None:
 
 
 @pytest.fixture
-def lake(peopled: Peopled) -> Iterator[Peopled]:
+def lake(peopled: Peopled) -> Peopled:
     """With a bucket config that has keys, a repo in it, and a ref and a journal."""
     service, admin = peopled.service, peopled.tokens["admin"]
     place = {"extra_config": {"endpoint_url": "http://127.0.0.1:9", "region_name": "us-east-1"}, "auth_config": KEYS}
@@ -118,7 +117,7 @@ def lake(peopled: Peopled) -> Iterator[Peopled]:
         "token_id": str(uuid4()),
         "webhook_id": str(uuid4()),
     }
-    yield peopled
+    return peopled
 
 
 BODIES: dict[str, object] = {
@@ -189,12 +188,24 @@ def test_p19_hidden_looks_exactly_like_missing(lake: Peopled, caller: str) -> No
         if not hidden:
             continue
         answers = []
-        for known in (lake.known, lake.known | {"org": "norg" if caller == "rival" else "acme", "repo": "nothing", "repo_id": "0" * 24, "bucket_id": str(uuid4())}):
-            path = re.sub(r"\{(\w+)(?::[^}]*)?\}", lambda found, known=known: known[found[1]], route.path) + QUERIES.get(key(route), "")
-            answer = service.ask(route.method, path, token, body=BODIES.get(key(route)), headers={"If-Match": '"1"'} if "/refs/" in path else {})
+        for known in (
+            lake.known,
+            lake.known
+            | {"org": "norg" if caller == "rival" else "acme", "repo": "nothing", "repo_id": "0" * 24, "bucket_id": str(uuid4())},
+        ):
+            path = re.sub(r"\{(\w+)(?::[^}]*)?\}", lambda found, known=known: known[found[1]], route.path) + QUERIES.get(
+                key(route), ""
+            )
+            answer = service.ask(
+                route.method, path, token, body=BODIES.get(key(route)), headers={"If-Match": '"1"'} if "/refs/" in path else {}
+            )
             text = answer.body.decode()
             for name in ("org", "repo", "repo_id", "bucket_id"):
                 text = text.replace(known[name], name)
-            headers = {name: value for name, value in answer.headers.items() if name.lower() not in ("date", "x-request-id", "content-length")}
+            headers = {
+                name: value
+                for name, value in answer.headers.items()
+                if name.lower() not in ("date", "x-request-id", "content-length")
+            }
             answers.append((answer.status, text, headers))
         assert answers[0] == answers[1], key(route)
