@@ -17,7 +17,7 @@ from arraylake_core.catalog.home import Home
 from arraylake_core.catalog.tables import encryption_keys, version
 from arraylake_core.errors import CatalogError
 
-__all__ = ["HEAD", "MIGRATIONS", "make_ready", "migrate"]
+__all__ = ["HEAD", "MIGRATIONS", "make_ready", "migrate", "upgrade_tables"]
 
 HEAD = "0002"
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -110,25 +110,42 @@ async def _migrate(connection: AsyncConnection, home: Home, fill: Fill, *, may_m
         found = await connection.scalar(select(version.c.version_num))
         if found == HEAD:
             return
-    # Alembic keeps the migration that is going on in globals of its modules: one at a time in a process. Whoever waits lets its loop go on.
-    while not _migrating.acquire(blocking=False):  # noqa: ASYNC110 - no event crosses from one thread's loop to another's
-        await asyncio.sleep(_POLL_SECONDS)
-    try:
-        await connection.run_sync(_upgrade_tables, where, may_upgrade=may_migrate or not tables)
-    finally:
-        _migrating.release()
+    await upgrade_tables(connection, where, may_upgrade=may_migrate or not tables)
     if not tables:
         await fill(connection)
 
 
-def _upgrade_tables(connection: Connection, where: str, *, may_upgrade: bool) -> None:
+async def upgrade_tables(connection: AsyncConnection, where: str, revision: str = "head", *, may_upgrade: bool = True) -> None:
+    """Bring the tables to a revision, within a transaction that has begun.
+
+    Parameters
+    ----------
+    connection
+        The transaction.
+    where
+        Where the catalog is, for messages.
+    revision
+        The revision; by default this release's.
+    may_upgrade
+        Whether tables that are there may be changed; otherwise it is only made sure that they need not be.
+    """
+    # Alembic keeps the migration that is going on in globals of its modules: one at a time in a process. Whoever waits lets its loop go on.
+    while not _migrating.acquire(blocking=False):  # noqa: ASYNC110 - no event crosses from one thread's loop to another's
+        await asyncio.sleep(_POLL_SECONDS)
+    try:
+        await connection.run_sync(_upgrade_tables, where, revision, may_upgrade=may_upgrade)
+    finally:
+        _migrating.release()
+
+
+def _upgrade_tables(connection: Connection, where: str, revision: str, *, may_upgrade: bool) -> None:
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import ScriptDirectory
     from alembic.util import CommandError
 
     script = ScriptDirectory(str(MIGRATIONS))
-    with EnvironmentContext(Config(), script, fn=lambda revision, _: script._upgrade_revs("head", revision)) as environment:
+    with EnvironmentContext(Config(), script, fn=lambda current, _: script._upgrade_revs(revision, current)) as environment:
         environment.configure(connection=connection, version_table=version.name, transactional_ddl=True)
         try:
             found = environment.get_context().get_current_revision()

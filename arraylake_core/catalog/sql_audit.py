@@ -44,7 +44,7 @@ class AuditRecords(Records):
             "target": target,
             "request_id": request_id[:_LONGEST_ID],
         }
-        async with self._write() as connection:
+        async with self._write(exclusive=False) as connection:
             await connection.execute(insert(audit).values(values))
 
     async def list_audit(self, org: str, *, page: int = 1, size: int = 50) -> Page[AuditEntry]:

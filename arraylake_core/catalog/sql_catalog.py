@@ -11,6 +11,7 @@ from arraylake_core.catalog.home import Home
 from arraylake_core.catalog.records import new_id
 from arraylake_core.catalog.schema import make_ready, migrate
 from arraylake_core.catalog.sql_access import AccessRecords
+from arraylake_core.catalog.sql_backup import BackupRecords
 from arraylake_core.catalog.sql_coordination import SqlCoordination
 from arraylake_core.catalog.sql_idempotency import IdempotencyRecords
 from arraylake_core.catalog.sql_lifecycle import LifecycleRecords
@@ -25,7 +26,7 @@ __all__ = ["FIRST_ORG", "SqlCatalog"]
 FIRST_ORG = "me"
 
 
-class SqlCatalog(OrgRecords, LifecycleRecords, PeopleRecords, AccessRecords, IdempotencyRecords, RotationRecords):
+class SqlCatalog(OrgRecords, LifecycleRecords, PeopleRecords, AccessRecords, IdempotencyRecords, RotationRecords, BackupRecords):
     """A catalog in an SQL database.
 
     Parameters

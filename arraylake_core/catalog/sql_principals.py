@@ -32,7 +32,7 @@ class PrincipalRecords(SecretRecords):
         if key is None:
             return None
         digest = digest_of(token, key)
-        async with self._read() as connection:
+        async with self._read(single=True) as connection:
             row = await _token_row(connection, tokens.c.digest == digest)
         if row is None or not hmac.compare_digest(row["digest"], digest):
             return None

@@ -35,7 +35,7 @@ class SecretRecords(Records):
     async def _secret(self, name: str) -> bytes | None:
         """Return a secret, or None before its first use. A secret never changes, so that it is read once."""
         if name not in self._opened:
-            async with self._read() as connection:
+            async with self._read(single=True) as connection:
                 row = await self._secret_row(connection, name)
             if row is None:
                 return None

@@ -107,10 +107,10 @@ class TokenRecords(PrincipalRecords):
         try:
             now = utc_now()
             due = or_(tokens.c.last_used.is_(None), tokens.c.last_used < now - TOUCHED_EVERY)
-            async with self._read() as connection:
+            async with self._read(single=True) as connection:
                 if (await connection.execute(select(tokens.c.id).where(tokens.c.id == token_id, due))).first() is None:
                     return
-            async with self._write() as connection:
+            async with self._write(exclusive=False) as connection:
                 await connection.execute(update(tokens).where(tokens.c.id == token_id, due).values(last_used=now))
         except ArraylakeError as error:
             _log.info("the use of the token %s was not noted: %s", token_id, error)

@@ -4,15 +4,19 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from arraylake_core import config
-from arraylake_core.cli.console import Output, OutputOption, note
+from arraylake_core.cli.console import Output, OutputOption, emit, moment, note, table
 from arraylake_core.errors import AlreadyExistsError, InvalidOptionError, OrgNotFoundError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from arraylake_core.catalog.backup_file import BackupManifest
     from arraylake_core.catalog.sql_catalog import SqlCatalog
     from arraylake_core.people import IssuedToken
 
@@ -111,6 +115,67 @@ async def create_operator(
         user = await catalog.ensure_user(email, operator=True)
         issued = await catalog.create_operator_token(user.email, "operator", expires=_end(expires_days))
     _show_token({"email": user.email}, issued, output)
+
+
+@app.command("migrate")
+@_blocking
+async def migrate(database: Database = None) -> None:
+    """Bring the tables to this release's revision, or make them where there are none; doing it again does no harm."""
+    from arraylake_core.catalog.schema import HEAD
+
+    async with _opened(database) as catalog:
+        await catalog.migrate()
+    note(f"The catalog is at the revision {HEAD}.")
+
+
+@app.command("rotate-key")
+@_blocking
+async def rotate_key(database: Database = None) -> None:
+    """Encrypt every secret with a new key, while others go on working.
+
+    A key file gets the new key by itself, and keeps the former ones. Where keys come from the setting catalog.key, put the new one behind the
+    others on every replica first, then in front on every replica, then run this; the former ones can be taken out afterwards.
+    """
+    async with _opened(database) as catalog:
+        count = await catalog.rotate_key()
+        note(f"Encrypted {count} secrets anew; the first key of {catalog.key_source} is the active one.")
+
+
+@app.command("backup")
+@_blocking
+async def backup(
+    file: Annotated[Path, typer.Argument(help="The file to write, which must not exist yet.")],
+    database: Database = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Write one state of the whole catalog to a file, while others go on working. Its secrets stay encrypted."""
+    async with _opened(database) as catalog:
+        manifest = await catalog.backup(file)
+        source = catalog.key_source
+    emit(manifest, output, _contents)
+    note(
+        f"Wrote {file}. The key is NOT in it, and without the key its secrets and tokens are lost: keep {source} as well, elsewhere."
+    )
+
+
+@app.command("restore")
+@_blocking
+async def restore(
+    file: Annotated[Path, typer.Argument(help="The backup.")],
+    database: Database = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Make a catalog of a backup, in an empty database of either kind, whole or not at all. The key must be in its place first."""
+    async with _opened(database) as catalog:
+        manifest = await catalog.restore(file)
+        # The first use is what shows that it can be used.
+        await catalog.list_orgs()
+    emit(manifest, output, _contents)
+    note(f"Restored {file}, of {moment(manifest.created)}.")
+
+
+def _contents(manifest: "BackupManifest") -> "Table":
+    return table(("table", "rows"), [(found.name, str(found.rows)) for found in manifest.tables])
 
 
 async def _exists(catalog: "SqlCatalog", org: str) -> bool:
