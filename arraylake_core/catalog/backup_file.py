@@ -9,7 +9,7 @@ import secrets
 import zipfile
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from typing import IO, Self, cast, override
 
 import msgspec
 
+from arraylake_core.catalog.engine import os_problem
 from arraylake_core.errors import AlreadyExistsError, CatalogError
 
 __all__ = ["BackupManifest", "BackupReader", "BackupTable", "BackupWriter", "ColumnKind"]
@@ -85,14 +86,15 @@ class BackupWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        if path.exists() or path.is_symlink():
-            raise AlreadyExistsError(f"{path} exists already: name another file, so that no backup is lost")
         self._path = path
         self._draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         self._tables: list[BackupTable] = []
 
     def __enter__(self) -> Self:
-        self._file = os.fdopen(os.open(self._draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b")
+        with _told(self._path):
+            if self._path.exists() or self._path.is_symlink():
+                raise AlreadyExistsError(f"{self._path} exists already: name another file, so that no backup is lost")
+            self._file = os.fdopen(os.open(self._draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b")
         self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_DEFLATED, compresslevel=6)
         return self
 
@@ -103,36 +105,37 @@ class BackupWriter:
 
     def add(self, rows: Iterable[Sequence[object]]) -> None:
         """Add rows to the table."""
-        for row in rows:
-            line = (
-                msgspec.json.encode([_written(value, column.kind) for value, column in zip(row, self._columns, strict=True)])
-                + b"\n"
-            )
-            self._entry.write(line)
-            self._hash.update(line)
-            self._rows += 1
+        with _told(self._path):
+            for row in rows:
+                values = [_written(value, column.kind) for value, column in zip(row, self._columns, strict=True)]
+                line = msgspec.json.encode(values) + b"\n"
+                self._entry.write(line)
+                self._hash.update(line)
+                self._rows += 1
 
     def end(self) -> None:
         """End the table."""
-        self._entry.close()
+        with _told(self._path):
+            self._entry.close()
         table = BackupTable(name=self._name, columns=self._columns, rows=self._rows, sha256=self._hash.hexdigest())
         self._tables.append(table)
 
     def finish(self, *, revision: str, created: datetime, keys: Sequence[str]) -> BackupManifest:
         """Write the manifest, and put the file in its place."""
         manifest = BackupManifest(format=FORMAT, revision=revision, created=created, keys=list(keys), tables=self._tables)
-        self._zip.writestr(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
-        self._zip.close()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._draft.rename(self._path)
-        # The name is safe from a power cut only once the directory is.
-        if os.name == "posix":
-            directory = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+        with _told(self._path):
+            self._zip.writestr(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
+            self._zip.close()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._draft.rename(self._path)
+            # The name is safe from a power cut only once the directory is.
+            if os.name == "posix":
+                directory = os.open(self._path.parent, os.O_RDONLY)
+                try:
+                    os.fsync(directory)
+                finally:
+                    os.close(directory)
         return manifest
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -163,7 +166,8 @@ class BackupReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._zip = zipfile.ZipFile(path)
+            with _told(path):
+                self._zip = zipfile.ZipFile(path)
         except zipfile.BadZipFile:
             raise CatalogError(f"{path} is no backup, or its end is missing: take another one; nothing was changed") from None
 
@@ -221,6 +225,18 @@ class BackupReader:
 
     def _damaged(self, what: str) -> CatalogError:
         return CatalogError(f"the backup {self._path} is damaged ({what}): take another one; nothing was changed")
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tell of what the operating system refuses in plain words, rather than as a fault of the database."""
+    try:
+        yield
+    except OSError as error:
+        problem = os_problem(str(path), error)
+    else:
+        return
+    raise problem
 
 
 _BROKEN = (zipfile.BadZipFile, zipfile.zlib.error, EOFError, NotImplementedError)  # type: ignore[attr-defined]

@@ -227,7 +227,7 @@ async def test_only_an_empty_database_takes_a_backup(catalog: SqlCatalog, path: 
 
 
 async def test_no_backup_is_overwritten(catalog: SqlCatalog, saved: Path) -> None:
-    saved.parent.mkdir()
+    saved.parent.mkdir(exist_ok=True)
     saved.write_text("precious")
     with pytest.raises(AlreadyExistsError, match="name another file"):
         await catalog.backup(saved)
