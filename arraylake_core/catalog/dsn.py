@@ -89,7 +89,7 @@ def _parse(text: str) -> tuple[str, dict[str, Secret], SplitResult, dict[str, st
         options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)) if parts.query else {}
     except ValueError:
         return None
-    if parts.scheme not in ("postgresql", "postgres") or parts.fragment or not text.isprintable():
+    if parts.scheme not in ("postgresql", "postgres") or parts.fragment or "" in options or not text.isprintable():
         return None
     user, _, hosts = parts.netloc.rpartition("@")
     name, _, password = user.partition(":")

@@ -129,15 +129,14 @@ class PostgresDatabase:
     async def _connected(self, begin: str) -> AsyncIterator[AsyncConnection]:
         with self.translated():
             connection = await self._begun(begin)
-            driver = _driver(connection)
             try:
                 yield connection
             finally:
-                if driver.is_in_transaction() or driver.is_closed():
-                    await asyncio.shield(asyncio.ensure_future(_end(connection, driver)))
-                else:
+                if connection.invalidated or not _driver(connection).is_in_transaction():
                     # Nothing is sent, so nothing can be interrupted.
                     await connection.close()
+                else:
+                    await asyncio.shield(asyncio.ensure_future(_end(connection)))
 
     async def _begun(self, begin: str) -> AsyncConnection:
         """Return a connection of the pool, in a transaction; one that turns out to be lost is replaced by another."""
@@ -153,7 +152,7 @@ class PostgresDatabase:
                 return connection
             except BaseException as error:
                 lost = _is_lost(error, driver)
-                await asyncio.shield(asyncio.ensure_future(_end(connection, driver, lost=lost)))
+                await asyncio.shield(asyncio.ensure_future(_end(connection, lost=lost)))
                 if not (lost and left):
                     raise
         raise AssertionError("unreachable")
@@ -195,6 +194,8 @@ class _Repeating(AsyncConnection):
     @override
     async def execute(self, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]  # the overloads are those of the class
         for left in (2, 1, 0):
+            if self.invalidated:
+                await self.get_raw_connection()
             driver = _driver(self)
             alone = not driver.is_in_transaction()
             try:
@@ -208,18 +209,22 @@ class _Repeating(AsyncConnection):
 
 
 def _driver(connection: AsyncConnection) -> "asyncpg.Connection[asyncpg.Record]":
+    if connection.invalidated:
+        raise asyncpg.InterfaceError("the connection is lost")
     return cast("asyncpg.Connection[asyncpg.Record]", connection.sync_connection.connection.driver_connection)
 
 
-async def _end(connection: AsyncConnection, driver: "asyncpg.Connection[asyncpg.Record]", *, lost: bool = False) -> None:
+async def _end(connection: AsyncConnection, *, lost: bool = False) -> None:
     """Give a connection back to the pool, without a transaction; one that can't be brought to that is closed."""
-    try:
-        if not driver.is_closed() and driver.is_in_transaction():
-            await driver.execute("ROLLBACK", timeout=PING_SECONDS)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-        lost = True
-    if (lost or driver.is_closed()) and not connection.invalidated:
-        await connection.invalidate()
+    if not connection.invalidated:
+        driver = _driver(connection)
+        try:
+            if not lost and driver.is_in_transaction():
+                await driver.execute("ROLLBACK", timeout=PING_SECONDS)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            lost = True
+        if lost or driver.is_closed():
+            await connection.invalidate()
     await connection.close()
 
 

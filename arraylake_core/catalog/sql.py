@@ -72,7 +72,7 @@ class _Deferred(ABC):
     """Stands for a catalog, and makes it when anything but its URI is asked for."""
 
     def __init__(self, uri: str) -> None:
-        self.uri = uri
+        self.uri = self.handle = uri
         self._catalog: SqlCatalog | None = None
 
     def __getattr__(self, name: str) -> object:
@@ -127,13 +127,9 @@ class _DeferredCoordination:
                 f"the catalog {self._catalog.uri} lives in the memory of this process, and others can't reach it: "
                 "use a catalog in a file, Client('sqlite:///path'), or a service"
             )
-        return _coordination, (self._catalog.uri, self._repo_id)
+        from arraylake_core.catalog.open import coordination_from_handle
 
-
-def _coordination(uri: str, repo_id: str) -> object:
-    from arraylake_core.catalog.open import catalog_from_uri
-
-    return catalog_from_uri(uri).coordination(repo_id)
+        return coordination_from_handle, (self._catalog.uri, self._repo_id)
 
 
 class _FileCatalog(_Deferred):
@@ -170,8 +166,9 @@ class _PostgresCatalog(_Deferred):
 
     @override
     async def _let_go(self, catalog: "SqlCatalog | None") -> None:
-        if catalog is not None:
-            await catalog.close()
+        shared = catalog or _databases.get(self.uri)
+        if shared is not None:
+            await shared.close()
 
 
 class _MemoryCatalog(_Deferred):

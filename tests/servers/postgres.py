@@ -124,8 +124,8 @@ def running_postgres(name: str = "") -> Iterator[Postgres]:
         server = get_server(directory, cleanup_mode="delete")
     running = Postgres(server)
     try:
-        # Only the speed of the tests is at stake, not what is in it.
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        # Processes are killed here, but no machine loses its power.
+        for setting in ("fsync", "full_page_writes"):
             running.execute(f"ALTER SYSTEM SET {setting} = off")
         user, password = GUARDED
         with contextlib.suppress(RuntimeError):
