@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,9 @@ def postgres_template(postgres: Postgres) -> tuple[str, str]:
         await begin_as_embedded(catalog)
         await catalog.close()
 
-    with config.set({"catalog.key": key}):
-        asyncio.run(make())
+    # The loop of an asynchronous fixture may be running.
+    with config.set({"catalog.key": key}), ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, make()).result()
     return name, key
 
 
