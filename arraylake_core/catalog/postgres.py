@@ -192,7 +192,7 @@ class _Repeating(AsyncConnection):
     __slots__ = ()
 
     @override
-    async def execute(self, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]  # the overloads are those of the class
+    async def execute(self, *arguments: Any, **options: Any) -> Any:
         for left in (2, 1, 0):
             if self.invalidated:
                 await self.get_raw_connection()
@@ -209,9 +209,10 @@ class _Repeating(AsyncConnection):
 
 
 def _driver(connection: AsyncConnection) -> "asyncpg.Connection[asyncpg.Record]":
-    if connection.invalidated:
+    sync = connection.sync_connection
+    if sync is None or sync.invalidated:
         raise asyncpg.InterfaceError("the connection is lost")
-    return cast("asyncpg.Connection[asyncpg.Record]", connection.sync_connection.connection.driver_connection)
+    return cast("asyncpg.Connection[asyncpg.Record]", sync.connection.driver_connection)
 
 
 async def _end(connection: AsyncConnection, *, lost: bool = False) -> None:

@@ -289,7 +289,7 @@ async def test_an_idle_connection_is_looked_at_before_it_is_used(
 
 
 async def test_connections_end_with_their_loop_and_with_close(catalog: Catalog, postgres: Postgres, postgres_uri: str) -> None:
-    name = postgres_uri.partition("@/")[2].partition("?")[0]
+    name = postgres.name_of(postgres_uri)
 
     def connections() -> int:
         ((count,),) = postgres.execute(f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'")
@@ -367,7 +367,7 @@ async def test_p27_a_forked_child_opens_connections_of_its_own(postgres_uri: str
 def guarded(postgres: Postgres, postgres_uri: str) -> str:
     """A URI with a password, and the one without it that is shown."""
     user, password = GUARDED
-    name = postgres_uri.partition("@/")[2].partition("?")[0]
+    name = postgres.name_of(postgres_uri)
     postgres.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {user}", name)
     return postgres.uri(name, user, password)
 
@@ -463,7 +463,7 @@ async def test_text_that_postgresql_cannot_keep_is_refused(catalog: Catalog) -> 
 
 
 async def test_a_read_only_database_is_told(catalog: Catalog, postgres: Postgres, postgres_uri: str) -> None:
-    name = postgres_uri.partition("@/")[2].partition("?")[0]
+    name = postgres.name_of(postgres_uri)
     await catalog.close()
     postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     assert await catalog.list_orgs()

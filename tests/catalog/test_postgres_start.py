@@ -36,14 +36,12 @@ def reopened(uri: str) -> SqlCatalog:
     return SqlCatalog(postgres_home(Dsn(uri)))
 
 
-def name_of(uri: str) -> str:
-    return uri.partition("@/")[2].partition("?")[0]
-
-
 def tables(postgres: Postgres, uri: str) -> list[str]:
     return [
         name
-        for (name,) in postgres.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1", name_of(uri))
+        for (name,) in postgres.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1", Postgres.name_of(uri)
+        )
     ]
 
 
@@ -53,7 +51,7 @@ async def test_a_new_catalog_is_empty_and_its_key_private(postgres_database: str
     assert not key.exists()
     assert await catalog.list_orgs() == []
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    assert name_of(postgres_database) in key.name
+    assert Postgres.name_of(postgres_database) in key.name
     await catalog.close()
 
 
@@ -103,7 +101,7 @@ async def test_p9_no_piece_of_a_secret_is_in_the_database(postgres: Postgres, po
     catalog = reopened(postgres_uri)
     await catalog.create_bucket("me", new_bucket(auth={"method": "hmac", "secret_access_key": Secret(CANARY)}))
     everything = str(
-        [postgres.execute(f"SELECT * FROM {table}", name_of(postgres_uri)) for table in tables(postgres, postgres_uri)]
+        [postgres.execute(f"SELECT * FROM {table}", Postgres.name_of(postgres_uri)) for table in tables(postgres, postgres_uri)]
     )
     assert "ocean-data" in everything
     assert not [start for start in range(len(CANARY) - 11) if CANARY[start : start + 12] in everything]
@@ -131,7 +129,7 @@ async def test_p9_keys_rotate_beside_work(postgres_database: str) -> None:
 
 
 async def test_a_database_of_something_else_is_refused(postgres: Postgres, postgres_database: str) -> None:
-    postgres.execute("CREATE TABLE ships (id integer)", name_of(postgres_database))
+    postgres.execute("CREATE TABLE ships (id integer)", Postgres.name_of(postgres_database))
     for call in (SqlCatalog.list_orgs, SqlCatalog.migrate):
         catalog = reopened(postgres_database)
         with pytest.raises(CatalogError, match="something else"):
@@ -174,14 +172,14 @@ async def test_p24_an_older_catalog_waits_for_its_operator(postgres: Postgres, p
     # Two at once, and then again.
     await asyncio.gather(*(other.migrate() for other in others))
     await catalog.migrate()
-    assert postgres.execute("SELECT version_num FROM arraylake_version", name_of(postgres_uri)) == [["later"]]
+    assert postgres.execute("SELECT version_num FROM arraylake_version", Postgres.name_of(postgres_uri)) == [["later"]]
     assert [org.name for org in await catalog.list_orgs()] == ["me"]
     for one in (catalog, *others):
         await one.close()
 
 
 async def test_p24_a_newer_catalog_is_refused(postgres: Postgres, postgres_uri: str) -> None:
-    postgres.execute("UPDATE arraylake_version SET version_num = '9999'", name_of(postgres_uri))
+    postgres.execute("UPDATE arraylake_version SET version_num = '9999'", Postgres.name_of(postgres_uri))
     for call in (SqlCatalog.list_orgs, SqlCatalog.migrate):
         catalog = reopened(postgres_uri)
         with pytest.raises(CatalogError, match=rf"newer release \(revision 9999, this one knows {HEAD}"):
@@ -202,7 +200,7 @@ def test_p24_a_migration_that_is_killed_half_way_did_nothing(
         """
     )
     command = [sys.executable, "-c", script, postgres_uri, str(later_migrations)]
-    name = name_of(postgres_uri)
+    name = Postgres.name_of(postgres_uri)
     busy = (
         f"SELECT pid FROM pg_stat_activity WHERE datname = '{name}' AND query LIKE '%pg_sleep(0.3)%' AND pid <> pg_backend_pid()"
     )

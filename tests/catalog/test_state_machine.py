@@ -7,12 +7,17 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
+from arraylake_core import config
 from arraylake_core.catalog import Catalog, catalog_from_uri
+from arraylake_core.catalog.dsn import Dsn
+from arraylake_core.catalog.home import postgres_home
+from arraylake_core.catalog.sql_catalog import SqlCatalog
 from arraylake_core.errors import AlreadyExistsError, ArraylakeError, BucketConfigNotFoundError, InUseError, RepoNotFoundError
 from arraylake_core.models import RepoModel
 from arraylake_core.testing.catalog_samples import new_bucket, new_repo
+from tests.servers.postgres import Postgres
 
 NAMES = st.sampled_from(["aa", "bb", "cc"])
 PATHS = st.sampled_from(["x", "x/y", "x/y/z", "xy", "x/w", ""])
@@ -52,12 +57,15 @@ class CatalogMachine(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         self.runner = asyncio.Runner()
-        self.catalog = catalog_from_uri("memory://")
+        self.catalog = self.new_catalog()
         self.run(self.catalog.delete_bucket("me", "local"))
         self.repos: list[ModelRepo] = []
         self.buckets: dict[str, str] = {}
         self.default: str | None = None
         self.clock = 0
+
+    def new_catalog(self) -> Catalog:
+        return catalog_from_uri("memory://")
 
     def teardown(self) -> None:
         if hasattr(self, "runner"):
@@ -193,3 +201,21 @@ class CatalogMachine(RuleBasedStateMachine):
 
 TestLives = CatalogMachine.TestCase
 TestLives.settings = settings(max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def test_lives_on_postgresql(postgres: Postgres, postgres_template: tuple[str, str]) -> None:
+    template, key = postgres_template
+    made: list[str] = []
+
+    class PostgresMachine(CatalogMachine):
+        def new_catalog(self) -> Catalog:
+            made.append(postgres.new_database(template))
+            return SqlCatalog(postgres_home(Dsn(postgres.uri(made[-1]))))
+
+    with config.set({"catalog.key": key}):
+        run_state_machine_as_test(
+            PostgresMachine,
+            settings=settings(max_examples=6, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)),
+        )
+    for name in made:
+        postgres.drop(name)

@@ -40,6 +40,11 @@ class Postgres:
         login = f"{user}:{password}" if password else user
         return f"postgresql://{login}@/{database}?host={socket}"
 
+    @staticmethod
+    def name_of(uri: str) -> str:
+        """Return the name of a database from its URI."""
+        return uri.partition("@/")[2].partition("?")[0]
+
     def execute(self, statement: str, database: str = "postgres") -> list[list[str]]:
         """Run a statement as the administrator, and return its rows as text."""
         psql = [
