@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -11,6 +10,7 @@ import typer
 
 from arraylake_core import config
 from arraylake_core.cli.console import Output, OutputOption, emit, moment, note, table
+from arraylake_core.cli.token import Days, end_after, show_token
 from arraylake_core.errors import AlreadyExistsError, InvalidOptionError, OrgNotFoundError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from arraylake_core.catalog.backup_file import BackupManifest
     from arraylake_core.catalog.sql_catalog import SqlCatalog
-    from arraylake_core.people import IssuedToken
 
 __all__ = ["app", "database_uri"]
 
@@ -32,7 +31,6 @@ Database = Annotated[
         "(ARRAYLAKE_SERVICE__DATABASE), which keeps the password out of the command line.",
     ),
 ]
-Days = Annotated[float | None, typer.Option("--expires-days", min=0.001, help="When the token ends; by default never.")]
 
 
 def _blocking[**P](command: Callable[P, Coroutine[object, object, None]]) -> Callable[P, None]:
@@ -87,7 +85,7 @@ async def create_org(
     from arraylake_core.people import NewToken, Role
 
     async with _opened(database) as catalog:
-        expires = _end(expires_days)
+        expires = end_after(expires_days)
         async with catalog.transaction():
             if not (new_token and await _exists(catalog, org)):
                 try:
@@ -99,7 +97,7 @@ async def create_org(
             await catalog.set_member(org, admin_email, Role.Admin)
             new = NewToken(name="admin", role=Role.Admin, expires=expires)
             issued = await catalog.create_token(org, new, email=admin_email)
-    _show_token({"org": org}, issued, output)
+    show_token({"org": org}, issued, output)
 
 
 @app.command("create-operator")
@@ -113,8 +111,8 @@ async def create_operator(
     """Make a person an operator, who may do all in every organization, and print an API token for that: this once."""
     async with _opened(database) as catalog, catalog.transaction():
         user = await catalog.ensure_user(email, operator=True)
-        issued = await catalog.create_operator_token(user.email, "operator", expires=_end(expires_days))
-    _show_token({"email": user.email}, issued, output)
+        issued = await catalog.create_operator_token(user.email, "operator", expires=end_after(expires_days))
+    show_token({"email": user.email}, issued, output)
 
 
 @app.command("migrate")
@@ -184,25 +182,3 @@ async def _exists(catalog: "SqlCatalog", org: str) -> bool:
     except OrgNotFoundError:
         return False
     return True
-
-
-def _end(days: float | None) -> datetime | None:
-    from arraylake_core.models import utc_now
-
-    try:
-        return None if days is None else utc_now() + timedelta(days=days)
-    except OverflowError:
-        raise InvalidOptionError(f"{days:g} days are more than a calendar holds: leave --expires-days out for never") from None
-
-
-def _show_token(fields: dict[str, str], issued: "IssuedToken", output: Output) -> None:
-    """Print a token, on standard output and nowhere else: nobody can print it again."""
-    from arraylake_core.models import encode_json
-
-    shown = {**fields, "token": issued.token.reveal()}
-    if output is Output.JSON:
-        typer.echo(encode_json(shown))
-        return
-    for name, value in shown.items():
-        typer.echo(f"{name}: {value}")
-    note("Keep the token now: it is shown this once.")

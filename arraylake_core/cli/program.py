@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from arraylake_core import __version__, config
-from arraylake_core.cli import admin, bucket, org, plugins, serve, upkeep
+from arraylake_core.cli import admin, bucket, grants, members, plugins, serve, token
 from arraylake_core.cli import config as settings
 from arraylake_core.cli.console import PROGRAM, explain
 
@@ -21,10 +21,11 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-app.add_typer(org.app, name="org")
+# members.py adds its commands to those of org.py, upkeep.py to those of repo.py, and grants.py to these.
+app.add_typer(members.app, name="org")
 app.add_typer(bucket.app, name="bucket")
-# upkeep.py adds its commands to those of repo.py.
-app.add_typer(upkeep.app, name="repo")
+app.add_typer(grants.app, name="repo")
+app.add_typer(token.app, name="token")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(settings.app, name="config")
 app.add_typer(admin.app, name="admin")

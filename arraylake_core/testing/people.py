@@ -19,12 +19,17 @@ from arraylake_core.errors import (
     RepoNotFoundError,
 )
 from arraylake_core.models import utc_now
-from arraylake_core.people import IssuedToken, NewToken, Role
+from arraylake_core.people import IssuedToken, NewToken, Role, Token
 from arraylake_core.testing.catalog_samples import make_repo
 
 __all__ = ["PeopleTests"]
 
 ADA, BO = "ada@example.org", "bo@example.org"
+
+
+async def _tokens(catalog: Catalog) -> list[Token]:
+    """Return the tokens of the people of these tests: the caller may have one as well."""
+    return [token for token in await catalog.list_tokens("me") if token.email in (ADA, BO)]
 
 
 class PeopleTests:
@@ -120,9 +125,9 @@ class PeopleTests:
         await catalog.create_token("me", NewToken(name="mine"), email=BO)
         await catalog.remove_member("me", bo.id)
         assert await catalog.list_grants("me", "ocean") == []
-        assert await catalog.list_tokens("me") == []
+        assert await _tokens(catalog) == []
         await catalog.set_member("me", BO, Role.Writer)
-        assert await catalog.list_tokens("me") == []
+        assert await _tokens(catalog) == []
 
     # Tokens
 
@@ -139,13 +144,13 @@ class PeopleTests:
         for issued in (first, second):
             assert checksum_fits(issued.token.reveal())
             assert issued.token.reveal() not in repr(issued)
-        listed = await catalog.list_tokens("me")
+        listed = await _tokens(catalog)
         assert [token.id for token in listed] == [second.id, first.id]
         assert not any(isinstance(token, IssuedToken) for token in listed)
         assert (listed[0].repos, listed[0].expiration) == (["ocean"], end)
         await catalog.revoke_token("me", first.id)
         await catalog.revoke_token("me", first.id)
-        assert [token.id for token in await catalog.list_tokens("me")] == [second.id]
+        assert [token.id for token in await _tokens(catalog)] == [second.id]
         await catalog.create_org("other")
         for org, token_id in (("other", second.id), ("me", "0" * 36)):
             with pytest.raises(NotFoundError, match="no API token"):
@@ -192,7 +197,7 @@ class PeopleTests:
             await catalog.create_token("me", NewToken(name="x", repos=["lake"]), email=ADA)
         with pytest.raises(InvalidOptionError, match="e-mail"):
             await catalog.create_token("me", NewToken(name="x"), email="ada")
-        assert await catalog.list_tokens("me") == []
+        assert await _tokens(catalog) == []
 
     # The audit log
 

@@ -1,5 +1,8 @@
 """Every command, by what it prints and how it ends."""
 
+import sqlite3
+from contextlib import closing
+
 import msgspec
 import pytest
 from arraylake_v1_repo.export import ExportReport
@@ -8,13 +11,16 @@ from arraylake_v1_repo.upkeep.verification import VerifyReport
 from typer.core import TyperCommand
 from typer.main import get_command
 
+from arraylake_core import config
+from arraylake_core.catalog.backup_file import BackupManifest
 from arraylake_core.cli.config import ConfigPlace, SettingValue
 from arraylake_core.cli.options import OptionField
 from arraylake_core.cli.plugins import BackendDescription, PluginState
 from arraylake_core.cli.program import app
 from arraylake_core.cli.upkeep import Expired
 from arraylake_core.client.migration import MigrationReport
-from arraylake_core.models import BucketResponse, CommitInfo, OrgModel, ProbeReport, RepoModel
+from arraylake_core.models import BucketResponse, CommitInfo, OrgModel, Page, ProbeReport, RepoModel
+from arraylake_core.people import Grant, Member, Token
 
 from .conftest import Run
 
@@ -45,6 +51,22 @@ EXAMPLES: dict[str, tuple[list[str], type | list[type] | None]] = {
     "repo gc": (["me/old", "--grace", "0d"], GarbageReport),
     "repo verify": (["me/old"], VerifyReport),
     "repo expire": (["me/old", "--older-than", "2w"], Expired),
+    "org members": (["me"], [Member]),
+    "org set-member": (["me", "bo@example.org", "reader"], Member),
+    "org remove-member": (["me", "bo@example.org"], None),
+    "org audit": (["me"], Page),
+    "repo grants": (["me/ocean"], [Grant]),
+    "repo grant": (["me/ocean", "bo@example.org", "reader"], Grant),
+    "repo revoke-grant": (["me/ocean", "bo@example.org"], None),
+    "token create": (["nightly", "--org", "me", "--email", "bo@example.org", "--role", "reader"], None),
+    "token list": (["--org", "me"], [Token]),
+    "token revoke": (["the-id", "--org", "me"], None),
+    "admin create-org": (["acme", "--admin-email", "ada@example.org"], None),
+    "admin create-operator": (["--email", "ada@example.org"], None),
+    "admin migrate": ([], None),
+    "admin rotate-key": ([], None),
+    "admin backup": (["saved.zip"], BackupManifest),
+    "admin restore": (["saved.zip"], BackupManifest),
     "plugins list": ([], [PluginState]),
     "plugins show": (["shelf"], None),
     "config list": ([], [SettingValue]),
@@ -52,12 +74,27 @@ EXAMPLES: dict[str, tuple[list[str], type | list[type] | None]] = {
     "config path": ([], [ConfigPlace]),
 }
 UPKEEP = {"repo migrate", "repo export", "repo gc", "repo verify", "repo expire"}
-SILENT = {"bucket delete", "repo delete"}
+SILENT = {
+    "bucket delete",
+    "repo delete",
+    "org remove-member",
+    "repo revoke-grant",
+    "token revoke",
+    "admin migrate",
+    "admin rotate-key",
+}
+# It does not end by itself: tests/service runs it.
+LASTING = {"serve"}
 
 
 def commands() -> dict[str, TyperCommand]:
-    groups = get_command(app).commands.items()
-    return {f"{group_name} {name}": command for group_name, group in groups for name, command in group.commands.items()}
+    found = {}
+    for group_name, group in get_command(app).commands.items():
+        if isinstance(group, TyperCommand):
+            found[group_name] = group
+        else:
+            found |= {f"{group_name} {name}": command for name, command in group.commands.items()}
+    return found
 
 
 def keys(struct: type) -> set[str]:
@@ -70,18 +107,39 @@ def ready(run: Run, command: str, request: pytest.FixtureRequest) -> Run:
         end = ["--immediate", "--retain-data"] if command == "repo import" else []
         assert run("repo", "create", "me/gone", "--prefix", "kept/gone").code == 0
         assert run("repo", "delete", "me/gone", "--imsure", "--imreallysure", *end).code == 0
+    elif command.startswith("admin"):
+        ready_for_admin(run, command, request)
     elif command in UPKEEP:
         request.getfixturevalue("monkeypatch").chdir(request.getfixturevalue("tmp_path"))
         request.getfixturevalue("old")
     elif command.startswith("repo") and command not in {"repo create", "repo repair"}:
         request.getfixturevalue("lake")
+        assert run("repo", "grant", "me/ocean", "bo@example.org", "writer").code == 0
     elif command.startswith("bucket"):
         assert run("bucket", "create", "me", "spare", "shelf://good").code == 0
+    elif command.startswith(("org", "token")):
+        assert run("org", "set-member", "me", "bo@example.org", "reader").code == 0
+        assert run("token", "create", "x", "--org", "me", "--email", "bo@example.org", "--role", "reader").code == 0
+        with closing(sqlite3.connect(request.getfixturevalue("tmp_path") / "catalog.db", isolation_level=None)) as connection:
+            connection.execute("UPDATE tokens SET id = 'the-id'")
     return run
 
 
+def ready_for_admin(run: Run, command: str, request: pytest.FixtureRequest) -> None:
+    """Name a database by the setting, and what a restore needs beside it."""
+    directory, database = request.getfixturevalue("tmp_path"), request.getfixturevalue("uri")
+    request.getfixturevalue("monkeypatch").chdir(directory)
+    if command == "admin restore":
+        assert run("admin", "backup", "saved.zip", "--database", database).code == 0
+        (directory / "catalog.key").rename(directory / "second.key")
+        database = f"sqlite:///{directory}/second.db"
+    setting = config.set({"service.database": database})
+    setting.__enter__()
+    request.addfinalizer(lambda: setting.__exit__(None, None, None))
+
+
 def test_there_is_an_example_of_every_command() -> None:
-    assert commands().keys() == EXAMPLES.keys()
+    assert commands().keys() == EXAMPLES.keys() | LASTING
 
 
 @pytest.mark.parametrize("command", EXAMPLES)

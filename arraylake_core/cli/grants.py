@@ -1,0 +1,57 @@
+"""``arraylake-core repo``: who has a role on one repo above what membership gives."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from arraylake_core.cli.console import Output, OutputOption, ask, emit, moment, note, table
+from arraylake_core.cli.members import Email, id_of
+from arraylake_core.cli.upkeep import app
+from arraylake_core.names import parse_repo_name
+from arraylake_core.people import Role
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from arraylake_core.people import Grant
+
+__all__ = ["app"]
+
+Repo = Annotated[str, typer.Argument(help="Full name of the repo: org/repo.")]
+
+
+@app.command("grants")
+def list_grants(name: Repo, output: OutputOption = Output.TABLE) -> None:
+    """List who has a role on one repo above what membership gives."""
+    org, repo = parse_repo_name(name)
+    emit(ask(lambda catalog: catalog.list_grants(org, repo)), output, _grants)
+
+
+@app.command("grant")
+def set_grant(
+    name: Repo,
+    email: Email,
+    role: Annotated[Role, typer.Argument(help="What the person may do with it.")],
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Give a person a role on one repo, or change it; the person need not be a member."""
+    org, repo = parse_repo_name(name)
+    emit(ask(lambda catalog: catalog.set_grant(org, repo, email, role)), output, _grant)
+
+
+@app.command("revoke-grant")
+def remove_grant(name: Repo, email: Email) -> None:
+    """Take a person's grant on a repo away."""
+    org, repo = parse_repo_name(name)
+    user_id = id_of(ask(lambda catalog: catalog.list_grants(org, repo)), email, f"granted a role on {name}")
+    ask(lambda catalog: catalog.remove_grant(org, repo, user_id))
+    note(f"Took the grant of {email} on {name} away.")
+
+
+def _grant(grant: "Grant") -> "Table":
+    return _grants([grant])
+
+
+def _grants(grants: "list[Grant]") -> "Table":
+    rows = [(grant.email, grant.role, grant.repo, moment(grant.created), grant.id) for grant in grants]
+    return table(("e-mail", "role", "repo", "since", "id"), rows)

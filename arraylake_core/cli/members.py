@@ -1,0 +1,104 @@
+"""``arraylake-core org``: who belongs to an organization, and who did what in it."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from arraylake_core.cli.console import Output, OutputOption, ask, emit, moment, note, table
+from arraylake_core.cli.org import app
+from arraylake_core.errors import NotFoundError
+from arraylake_core.people import parse_role, validate_email
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from arraylake_core.models import Page
+    from arraylake_core.people import AuditEntry, Grant, Member
+
+__all__ = ["Email", "app", "id_of"]
+
+Org = Annotated[str, typer.Argument(help="Name of the organization.")]
+Email = Annotated[str, typer.Argument(help="The person's e-mail address.")]
+
+
+class MemberRole(StrEnum):
+    """The role of a member, or none."""
+
+    NONE = "none"
+    READER = "reader"
+    WRITER = "writer"
+    ADMIN = "admin"
+
+
+@app.command("members")
+def list_members(name: Org, output: OutputOption = Output.TABLE) -> None:
+    """List the members of an organization, by e-mail address."""
+    emit(ask(lambda catalog: catalog.list_members(name)), output, _members)
+
+
+@app.command("set-member")
+def set_member(
+    name: Org,
+    email: Email,
+    role: Annotated[MemberRole, typer.Argument(help="What it may do; none: it sees only what grants and public repos give.")],
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Make a person a member of an organization, or change a member's role."""
+    wanted = parse_role(role)
+    emit(ask(lambda catalog: catalog.set_member(name, email, wanted)), output, _member)
+
+
+@app.command("remove-member")
+def remove_member(name: Org, email: Email) -> None:
+    """Remove a member, with the grants and API tokens it has in the organization."""
+    members = ask(lambda catalog: catalog.list_members(name))
+    user_id = id_of(members, email, f"a member of {name!r}")
+    ask(lambda catalog: catalog.remove_member(name, user_id))
+    note(f"Removed {email} from {name!r}.")
+
+
+@app.command("audit")
+def list_audit(
+    name: Org,
+    page: Annotated[int, typer.Option(min=1, help="The page to list, from 1, newest first.")] = 1,
+    size: Annotated[int, typer.Option(min=1, max=100, help="How many entries are on a page.")] = 50,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List who did what in an organization, through a service, newest first."""
+    emit(ask(lambda catalog: catalog.list_audit(name, page=page, size=size)), output, _audit)
+
+
+def id_of(people: "Sequence[Member | Grant]", email: str, what: str) -> str:
+    """Return the id of the one among some people who has this e-mail address.
+
+    Parameters
+    ----------
+    people
+        The people.
+    email
+        The address.
+    what
+        What they are, for the error.
+    """
+    address = validate_email(email)
+    for person in people:
+        if person.email == address:
+            return person.id
+    raise NotFoundError(f"{address} is not {what}")
+
+
+def _member(member: "Member") -> "Table":
+    return _members([member])
+
+
+def _members(members: "list[Member]") -> "Table":
+    rows = [(member.email, member.role or "none", moment(member.created), member.id) for member in members]
+    return table(("e-mail", "role", "since", "id"), rows)
+
+
+def _audit(page: "Page[AuditEntry]") -> "Table":
+    rows = [(moment(entry.time), entry.principal, entry.action, entry.target, entry.request_id) for entry in page.items]
+    return table(("time", "who", "action", "target", "request"), rows)
