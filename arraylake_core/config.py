@@ -28,6 +28,7 @@ __all__ = [
     "SETTINGS",
     "Setting",
     "as_dict",
+    "get_bool",
     "get_float",
     "get_list",
     "get_mapping",
@@ -65,7 +66,12 @@ class Setting(NamedTuple):
 
 
 SETTINGS = (
-    Setting("service.uri", str, None, "The catalog: sqlite:///path or memory://; unset, the embedded one in the data directory."),
+    Setting(
+        "service.uri",
+        str,
+        None,
+        "The catalog: https://… for a service, sqlite:///path, postgresql://… or memory://; unset, the embedded one in the data directory.",
+    ),
     Setting(
         "service.database",
         str,
@@ -73,6 +79,10 @@ SETTINGS = (
         "The database of the catalog that the service and `admin` work on: sqlite:///path or postgresql://user:password@host/name.",
         True,
     ),
+    Setting("service.token", str, None, "The API token for the service; ARRAYLAKE_TOKEN sets it too.", True),
+    Setting("service.allow_http", bool, False, "Whether a service that is not on this machine may be asked over plain http."),
+    Setting("service.timeout", float, 60.0, "How many seconds to wait for the service's next byte."),
+    Setting("service.retry_seconds", float, 60.0, "For how many seconds a request to the service is tried again."),
     Setting(
         "service.auth", str, "token", "How callers of the service authenticate: token, or none together with the flag --no-auth."
     ),
@@ -172,6 +182,16 @@ def get_float(name: str) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise _wrong(name, "a number") from None
+
+
+def get_bool(name: str) -> bool:
+    """Return a setting that is true or false."""
+    value = _config().get(name, known(name).default)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    raise _wrong(name, "true or false")
 
 
 def get_list(name: str) -> list[str]:

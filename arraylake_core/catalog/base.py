@@ -11,7 +11,10 @@ from typing import Literal, Protocol
 import msgspec
 
 from arraylake_core.backends.coordination import Coordination
+from arraylake_core.backends.credentials import Access, Credentials
 from arraylake_core.backends.storage import StorageIdentity
+from arraylake_core.catalog.people import People
+from arraylake_core.errors import InvalidNameError
 from arraylake_core.models import (
     AuthConfig,
     BucketResponse,
@@ -23,6 +26,7 @@ from arraylake_core.models import (
     RepoStatus,
     Scalar,
 )
+from arraylake_core.names import shown
 
 __all__ = ["Catalog", "NewBucket", "NewRepo", "OpenRepo", "UnfinishedRepo"]
 
@@ -70,6 +74,12 @@ class NewRepo(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Mapping[str, Scalar | Sequence[Scalar]] = msgspec.field(default_factory=dict)
     virtual_chunk_containers: dict[str, str] = msgspec.field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse a path with more than one spelling: two repos could be in the same place without anybody seeing it (P14)."""
+        path = self.identity.path
+        if path and any(part in ("", ".", "..") for part in path.split("/")):
+            raise InvalidNameError(f"{shown(path)} is no normal path: no part of it may be empty, '.' or '..'")
+
 
 class OpenRepo(msgspec.Struct, frozen=True, kw_only=True):
     """All that opening a repo needs, in one answer.
@@ -106,8 +116,8 @@ class UnfinishedRepo(msgspec.Struct, frozen=True, kw_only=True):
     generated: bool
 
 
-class Catalog(Protocol):
-    """Organizations, bucket configs, repos, refs and journals.
+class Catalog(People, Protocol):
+    """Organizations, people, bucket configs, repos, refs and journals.
 
     Errors are those of arraylake_core.errors: NotFoundErrors, AlreadyExistsError, InUseError, InvalidNameError, InvalidOptionError, CatalogError.
     """
@@ -115,6 +125,25 @@ class Catalog(Protocol):
     @property
     def uri(self) -> str:
         """Where the catalog is; ``catalog_from_uri`` opens the same one in another process. It carries no secret."""
+        ...
+
+    @property
+    def handle(self) -> str:
+        """The URI, and for a service which token of this process to take: what pickles carry. It is no secret either."""
+        ...
+
+    async def mint(self, bucket_id: str, repo_id: str, access: Access) -> Credentials | None:
+        """Have credentials minted by the catalog; None where the process mints them itself, from the bucket config.
+
+        Parameters
+        ----------
+        bucket_id
+            The bucket config.
+        repo_id
+            The repo whose place they are for; "" is the whole bucket config.
+        access
+            To read, or to write too.
+        """
         ...
 
     async def close(self) -> None:

@@ -19,7 +19,7 @@ class BucketCredentials(msgspec.Struct, frozen=True, kw_only=True):
     Parameters
     ----------
     catalog
-        The catalog's URI.
+        The catalog's handle.
     registry
         The token of the plugin registry; "" is the process's own.
     bucket_id, nickname
@@ -30,6 +30,8 @@ class BucketCredentials(msgspec.Struct, frozen=True, kw_only=True):
         What the credentials must reach.
     access
         To read, or to write too.
+    repo_id
+        The repo whose place that is, if it is one's.
     """
 
     catalog: str
@@ -39,20 +41,25 @@ class BucketCredentials(msgspec.Struct, frozen=True, kw_only=True):
     version: datetime
     location: Location
     access: Access
+    repo_id: str = ""
 
     def __repr__(self) -> str:
         return f"the credentials of the bucket config {self.nickname!r}"
 
     async def mint(self) -> Credentials:
-        """Ask the catalog for the bucket config, and its auth method for credentials."""
-        bucket = await catalog_from_uri(self.catalog).get_bucket_by_id(self.bucket_id)
+        """Ask the catalog for credentials, and where it leaves that to us, for the bucket config, and its auth method for credentials."""
+        catalog = catalog_from_uri(self.catalog)
+        minted = await catalog.mint(self.bucket_id, self.repo_id, self.access)
+        if minted is not None:
+            return minted
+        bucket = await catalog.get_bucket_by_id(self.bucket_id)
         options = dict(bucket.auth_config)
         method = registry_of(self.registry).auth_method(str(options.pop("method", "anonymous")))
         return await method.credentials(method.decode_config(options), self.location, self.access, Identity())
 
 
 def bucket_provider(
-    catalog: str, registry: PluginRegistry, bucket: BucketResponse, location: Location, access: Access
+    catalog: str, registry: PluginRegistry, bucket: BucketResponse, location: Location, access: Access, repo_id: str = ""
 ) -> CredentialProvider:
     """Return the process's provider of credentials for a place in a bucket config."""
     source = BucketCredentials(
@@ -63,5 +70,6 @@ def bucket_provider(
         version=bucket.updated,
         location=location,
         access=access,
+        repo_id=repo_id,
     )
     return provider_for(source)

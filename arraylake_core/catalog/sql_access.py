@@ -49,14 +49,16 @@ class AccessRecords(Records):
 
     async def _facts(self, query: Select[tuple[str, str, str, str, bool]]) -> RepoFacts | None:
         async with self._read() as connection:
-            row = (await connection.execute(query)).one_or_none()
-        return None if row is None else RepoFacts(row[0], row[1], row[2], row[3], row[4])
+            row = (await connection.execute(query)).mappings().one_or_none()
+        return None if row is None else RepoFacts(**row)
 
 
 _FACTS = select(
-    repos.c.id,
-    orgs.c.name,
+    repos.c.id.label("repo_id"),
+    orgs.c.name.label("org"),
     repos.c.name,
     repos.c.kind,
-    (repos.c.visibility == "AUTHENTICATED_PUBLIC") & repos.c.deleted_at.is_(None) & (repos.c.state == "active"),
+    ((repos.c.visibility == "AUTHENTICATED_PUBLIC") & repos.c.deleted_at.is_(None) & (repos.c.state == "active")).label(
+        "is_public"
+    ),
 ).join(orgs, repos.c.org_id == orgs.c.id)

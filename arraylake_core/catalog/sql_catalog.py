@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arraylake_core.backends.coordination import Coordination
+from arraylake_core.backends.credentials import Access, Credentials
 from arraylake_core.catalog.engine import insert_missing
 from arraylake_core.catalog.home import Home
 from arraylake_core.catalog.records import new_id
@@ -48,6 +49,15 @@ class SqlCatalog(OrgRecords, LifecycleRecords, PeopleRecords, AccessRecords, Ide
     async def migrate(self) -> None:
         """Bring the catalog to this release's revision, making it where there is none; doing it again does no harm."""
         await migrate(self._home, self._fill)
+
+    @property
+    def handle(self) -> str:
+        """What opens the same catalog in another process."""
+        return self.uri
+
+    async def mint(self, bucket_id: str, repo_id: str, access: Access) -> Credentials | None:
+        """Return None: whoever opens the catalog itself has the bucket config, and mints by its auth method."""
+        return None
 
     async def ping(self) -> None:
         """Make sure that the catalog is there and answers; CatalogError where it does not."""

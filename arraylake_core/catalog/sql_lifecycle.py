@@ -14,7 +14,6 @@ from arraylake_core.errors import (
     AlreadyExistsError,
     BucketConfigNotFoundError,
     InUseError,
-    InvalidNameError,
     RepoNotFoundError,
 )
 from arraylake_core.models import RepoModel, RepoStatus, utc_now, validate_description, validate_metadata
@@ -178,8 +177,6 @@ def _claims(repo_id: str, identity: StorageIdentity) -> list[dict[str, str]]:
     """Return the claims of a repo: its own path as the owner, and every path above it as a passage."""
     store, path = identity
     parts = path.split("/") if path else []
-    if any(part in ("", ".", "..") for part in parts):
-        raise InvalidNameError(f"{shown(path)} is no normal path: no part of it may be empty, '.' or '..'")
     return [
         {
             "repo_id": repo_id,

@@ -39,10 +39,11 @@ class AsyncClient:
     Parameters
     ----------
     service_uri
-        The catalog: ``sqlite:///path`` or ``memory://``. By default ``service.uri`` of the config, and where that is unset the embedded
-        catalog in the user data directory, in which the org ``me`` and a bucket config on the local disk exist from the start.
+        The catalog: ``https://…`` for a service, ``sqlite:///path``, ``postgresql://…`` or ``memory://``. By default ``service.uri`` of the config,
+        and where that is unset the embedded catalog in the user data directory, in which the org ``me`` and a bucket config on the local disk exist
+        from the start.
     token
-        API token, for a service; the embedded catalog needs none.
+        API token, for a service; by default that of the setting ``service.token`` or of ``ARRAYLAKE_TOKEN``. The embedded catalog needs none.
     auth_org
         The organization to log in to; by default ``user.org`` of the config.
     plugins
@@ -70,7 +71,7 @@ class AsyncClient:
         self._token = Secret(token) if token else None
         self._auth_org = auth_org
         self._registry = plugins or default_registry()
-        self._catalog: Catalog = catalog_from_uri(service_uri or default_uri())
+        self._catalog: Catalog = catalog_from_uri(service_uri or default_uri(), self._token)
 
     @property
     def service_uri(self) -> str:
@@ -85,7 +86,7 @@ class AsyncClient:
             raise PluginError(
                 "a client with a plugin registry of its own can't be pickled: open one in the process that needs it"
             )
-        return type(self), (self.service_uri, None, self._auth_org)
+        return type(self), (self._catalog.handle, None, self._auth_org)
 
     async def __aenter__(self) -> Self:
         return self

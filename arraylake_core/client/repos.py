@@ -243,7 +243,7 @@ class Repos(NamedTuple):
             repo=repo,
             location=location,
             platform=platform,
-            credentials=bucket_provider(self.catalog.uri, self.registry, repo.bucket, location, access),
+            credentials=bucket_provider(self.catalog.handle, self.registry, repo.bucket, location, access, repo.id),
             coordination=self.catalog.coordination(repo.id),
             author=_author(),
             options=options or RepoOptions(),
@@ -272,7 +272,7 @@ class Repos(NamedTuple):
             raise InvalidNameError(
                 f"the virtual chunk container {shown(url)} lies outside {whole.uri}, the place of {nickname!r}"
             )
-        provider = bucket_provider(self.catalog.uri, self.registry, bucket, whole, "read")
+        provider = bucket_provider(self.catalog.handle, self.registry, bucket, whole, "read")
         store = platform.object_store(place, provider)
         if store is None:
             raise StorageError(f"virtual chunks can't be read from the platform {platform.name!r}, which only fsspec reaches")

@@ -1,6 +1,5 @@
 """What answers look like: the catalog's models, without what must not leave, in the shapes that the official client reads."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +12,8 @@ from arraylake_core.secret import Secret, reveal
 from arraylake_core.service.credentials import may_use_bucket
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from arraylake_core.service.call import Call
 
 __all__ = [

@@ -181,8 +181,6 @@ class RepoTests:
                 await catalog.create_repo("me", new_repo(bucket.id, "second", path))
         for path in ("a/bc", "a/c", "b", "a/B"):
             await make_repo(catalog, f"at-{path.replace('/', '-')}", path)
-        elsewhere = new_repo(bucket.id, "elsewhere", "a/b", identity=StorageIdentity("other://", "a/b"))
-        await catalog.create_repo("me", elsewhere)
         await catalog.delete_repo("me", "first")
         with pytest.raises(AlreadyExistsError, match=r"me/first \(deleted, but it can be restored\)"):
             await catalog.create_repo("me", new_repo(bucket.id, "second", "a/b/c"))
@@ -191,6 +189,12 @@ class RepoTests:
         await make_repo(catalog, "second", "a/b/c")
         with pytest.raises(AlreadyExistsError):
             await catalog.create_repo("me", new_repo(bucket.id, "third", "a/b"))
+
+    async def test_p14_another_store_is_another_place(self, catalog: Catalog) -> None:
+        bucket = await catalog.get_bucket("me", None)
+        await make_repo(catalog, "first", "a/b")
+        elsewhere = new_repo(bucket.id, "elsewhere", "a/b", identity=StorageIdentity("other://", "a/b"))
+        await catalog.create_repo("me", elsewhere)
 
     async def test_p14_the_root_of_a_store_holds_one_repo(self, catalog: Catalog) -> None:
         bucket = await catalog.get_bucket("me", None)

@@ -70,7 +70,7 @@ async def create_repo(call: Call) -> WireRepo:
         if body.bucket_id
         else call.catalog.get_bucket(call.org, body.bucket_nickname)
     )
-    own, generated = _own_prefix(bucket, body)
+    own, generated = _own_prefix(bucket, body, trusted=call.principal.operator)
     return await _create(call, bucket, own, generated=generated, pending=body.pending, body=body)
 
 
@@ -83,17 +83,17 @@ async def import_repo(call: Call) -> WireRepo:
     return await _create(call, bucket, body.prefix, generated=False, pending=False, body=wanted)
 
 
-def _own_prefix(bucket: BucketResponse, body: NewRepoBody) -> tuple[str, bool]:
+def _own_prefix(bucket: BucketResponse, body: NewRepoBody, *, trusted: bool) -> tuple[str, bool]:
     """Return the repo's own part of the prefix, and whether it was generated: only what looks generated is ever taken for it."""
     if body.whole_prefix is None:
         return body.prefix or generate_prefix(), not body.prefix
     whole = validate_prefix(body.whole_prefix, longest=1024)
     own = whole.removeprefix(bucket.prefix).strip("/")
-    if join_prefix(bucket.prefix, own) != whole or not own:
+    if join_prefix(bucket.prefix, own) != whole:
         raise InvalidNameError(
             f"the prefix {shown(whole)} lies outside the bucket config {bucket.nickname!r}: take one below its own"
         )
-    if body.generated and not _GENERATED.match(own):
+    if body.generated and not trusted and not _GENERATED.match(own):
         raise InvalidOptionError("a generated prefix has 20 characters of a-z and 0-9: leave the prefix out to have one made")
     return own, body.generated
 
@@ -103,9 +103,6 @@ async def _create(call: Call, bucket: BucketResponse, own: str, *, generated: bo
     registry.repo_kind(body.kind)
     platform = registry.storage_platform(bucket.platform)
     location = bucket_location(platform, bucket).below(validate_prefix(own))
-    containers = body.virtual_chunk_containers or {}
-    for nickname in {*containers.values()}:
-        await call.catalog.get_bucket(call.org, nickname)
     new = NewRepo(
         name=body.name,
         kind=body.kind,
@@ -115,7 +112,7 @@ async def _create(call: Call, bucket: BucketResponse, own: str, *, generated: bo
         identity=platform.identity(location),
         description=body.description,
         metadata=body.metadata or {},
-        virtual_chunk_containers=containers,
+        virtual_chunk_containers=body.virtual_chunk_containers or {},
     )
     call.target = f"{call.org}/{body.name}"
     made = await call.catalog.create_repo(call.org, new)

@@ -21,7 +21,7 @@ class NewOrgBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class PageQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    page: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] = 1
+    page: Annotated[int, msgspec.Meta(ge=1)] = 1
     size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 50
 
 

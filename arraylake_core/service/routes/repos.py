@@ -1,8 +1,7 @@
 """Repos: listing, showing, opening and changing their records."""
 
 import json
-from collections.abc import Mapping
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
 
@@ -15,6 +14,9 @@ from arraylake_core.service.routes.credentials import repo_credentials, virtual_
 from arraylake_core.service.routes.orgs import PageQuery
 from arraylake_core.service.table import Need, Route
 from arraylake_core.service.wire import WireAuthor, WireOpen, WireRepo, bucket_for, page_for, repo_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["ROUTES"]
 
@@ -138,7 +140,7 @@ async def get_containers(call: Call) -> dict[str, str]:
 async def change_containers(call: Call) -> dict[str, str]:
     body = call.read(ContainersBody)
     if both := body.add.keys() & set(body.remove):
-        raise InvalidOptionError(f"can't add and remove the container {sorted(both)[0]!r} in one call: ask for one of the two")
+        raise InvalidOptionError(f"can't add and remove the container {min(both)!r} in one call: ask for one of the two")
     change: Mapping[str, str | None] = {**body.add, **dict.fromkeys(body.remove)}
     for nickname in {*body.add.values()}:
         await call.catalog.get_bucket(call.org, nickname)

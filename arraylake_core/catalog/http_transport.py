@@ -1,0 +1,340 @@
+"""Requests to a service: one HTTP session per event loop, retries that do nothing twice, and the service's errors as the errors they were.
+
+Every change carries an Idempotency-Key, the same on each try: a try whose answer was lost gets the answer of the first.
+"""
+
+import asyncio
+import atexit
+import os
+import random
+import ssl
+import threading
+import time
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from io import BytesIO
+from typing import TYPE_CHECKING, NamedTuple, cast, override
+from urllib.parse import urlencode
+from uuid import uuid4
+
+import msgspec
+
+from arraylake_core import __version__, config, errors
+from arraylake_core.catalog.http_tokens import token_for
+from arraylake_core.errors import ArraylakeError, AuthenticationError, CommitConflictError, InvalidOptionError, ServiceError
+from arraylake_core.names import shown
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+__all__ = ["Reply", "Transport", "transport_to"]
+
+_LARGEST_ANSWER = 256 * 1024 * 1024
+_STREAMED_FROM = 512 * 1024
+_TRIES = 15
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
+_CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_BUSY = frozenset({429, 502, 503, 504})
+# A service that has never answered is more likely misspelled than restarting.
+_FIRST_CONTACT_SECONDS = 5.0
+_SESSION_ID = uuid4().hex
+
+
+class Reply(NamedTuple):
+    """A successful answer.
+
+    Parameters
+    ----------
+    status, headers, body
+        As they came; the headers' names are in lower case.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class _Problem(msgspec.Struct):
+    """What our service says of an error; others say less."""
+
+    detail: object = ""
+    error: str = ""
+    paths: dict[str, list[str]] = msgspec.field(default_factory=dict)
+
+
+@lru_cache(maxsize=256)
+def transport_to(base: str, fingerprint: str) -> "Transport":
+    """Return the way to a service that all its users in this process share.
+
+    Parameters
+    ----------
+    base
+        The service's URI, without a slash at its end.
+    fingerprint
+        Which token to take.
+    """
+    return Transport(base, fingerprint)
+
+
+class Transport:
+    """The way to one service for one token.
+
+    Parameters
+    ----------
+    base
+        The service's URI, without a slash at its end.
+    fingerprint
+        Which token to take.
+    """
+
+    def __init__(self, base: str, fingerprint: str) -> None:
+        self.base = base
+        self.fingerprint = fingerprint
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._sessions: dict[asyncio.AbstractEventLoop, ClientSession] = {}
+        self._has_answered = False
+
+    @override
+    def __repr__(self) -> str:
+        return f"<transport to {self.base}>"
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int | bool | None] | None = None,
+        body: object = None,
+        raw: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        missing: int | None = None,
+    ) -> Reply:
+        """Send a request until it is answered for good.
+
+        Parameters
+        ----------
+        method, path
+            What is asked for; the path is encoded already.
+        query
+            Its parameters; those that are None are left out.
+        body
+            What goes as JSON; None sends no body.
+        raw
+            Bytes that go as they are, instead.
+        headers
+            Further headers.
+        missing
+            A status that is returned instead of raised.
+
+        Raises
+        ------
+        ArraylakeError
+            What the service raised.
+        ServiceError
+            It can't be reached, or what answers is no such service.
+        """
+        asked = {name: _text(value) for name, value in (query or {}).items() if value is not None}
+        url = f"{self.base}{path}" + (f"?{urlencode(asked)}" if asked else "")
+        data = raw if raw is not None else None if body is None else _document(body)
+        sent = self._headers(method, headers or {})
+        deadline = time.monotonic() + config.get_float("service.retry_seconds")
+        for number in range(_TRIES):
+            reply = await self._try(method, url, data, sent)
+            is_last = number + 1 == _TRIES or time.monotonic() >= deadline
+            if isinstance(reply, Reply):
+                if reply.status == missing or reply.status in (200, 201, 204, 304):
+                    return reply
+                failure: ArraylakeError = self._failure(reply)
+                busy = reply.status in _BUSY or (reply.status == 500 and method not in _CHANGES)
+                if is_last or not busy:
+                    raise failure
+                wait = _wait(number, reply.headers.get("retry-after"))
+            else:
+                failure = reply
+                if is_last or (not self._has_answered and time.monotonic() > deadline - self._patience()):
+                    raise failure
+                wait = _wait(number)
+            await asyncio.sleep(min(wait, max(deadline - time.monotonic(), 0)))
+        raise failure
+
+    def _patience(self) -> float:
+        return max(config.get_float("service.retry_seconds") - _FIRST_CONTACT_SECONDS, 0.0)
+
+    async def close(self) -> None:
+        """Close the sessions of every loop; the next request opens a new one."""
+        with self._lock:
+            sessions, self._sessions = self._sessions, {}
+        here = asyncio.get_running_loop()
+        for loop, session in sessions.items():
+            if loop is here:
+                await session.close()
+            elif loop.is_running():
+                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(session.close(), loop))
+            else:
+                _abandon(session)
+
+    def _headers(self, method: str, more: Mapping[str, str]) -> dict[str, str]:
+        token = token_for(self.fingerprint)
+        return {
+            "accept": "application/json",
+            "client-name": "arraylake-core",
+            "client-version": __version__,
+            "arraylake-session-id": _SESSION_ID,
+            **({"authorization": f"Bearer {token.reveal()}"} if token is not None else {}),
+            **({"idempotency-key": uuid4().hex} if method in _CHANGES else {}),
+            **more,
+        }
+
+    async def _try(self, method: str, url: str, data: bytes | None, headers: Mapping[str, str]) -> Reply | ServiceError:
+        """Send once; what kept an answer from coming is returned. Nothing that the library raises leaves here: it holds the request's headers."""
+        from aiohttp import ClientError
+        from yarl import URL
+
+        problem: ServiceError
+        try:
+            async with self._session().request(
+                method, URL(url, encoded=True), data=_streamed(data), headers=headers, allow_redirects=False
+            ) as answer:
+                body = await _read(answer.content)
+                self._has_answered = True
+                return Reply(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body)
+        except ssl.SSLError as error:
+            problem = self._unreachable(f"its certificate is not to be trusted ({type(error).__name__})")
+        except ClientError as error:
+            problem = self._unreachable(type(error).__name__)
+        except TimeoutError:
+            problem = self._unreachable(f"no answer in {config.get_float('service.timeout'):g} seconds")
+        except OSError as error:
+            problem = self._unreachable(error.strerror or type(error).__name__)
+        except RuntimeError as error:
+            # Another user of this way has closed its sessions meanwhile; the next try opens a new one.
+            problem = self._unreachable(type(error).__name__)
+        return problem
+
+    def _unreachable(self, why: str) -> ServiceError:
+        return ServiceError(f"the service {self.base} can't be reached ({why}): check the URI, the network, and that it runs")
+
+    def _session(self) -> "ClientSession":
+        if self._pid != os.getpid():
+            # The parent's connections are the parent's; they must not even be closed here.
+            _inherited.append(self._sessions)
+            self._lock, self._sessions, self._pid = threading.Lock(), {}, os.getpid()
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            session = self._sessions.get(loop)
+            if session is None or session.closed:
+                for ended in [known for known in self._sessions if known.is_closed()]:
+                    _abandon(self._sessions.pop(ended))
+                session = self._sessions[loop] = _new_session()
+            return session
+
+    def _failure(self, reply: Reply) -> ArraylakeError:
+        """Return the error that the service raised, or what can be said of an answer that is none of such a service's."""
+        request_id = reply.headers.get("x-request-id")
+        try:
+            problem = msgspec.json.decode(reply.body, type=_Problem)
+        except (msgspec.DecodeError, RecursionError):
+            kind = reply.headers.get("content-type", "no content type")
+            where = f" It points to {shown(reply.headers['location'])}." if "location" in reply.headers else ""
+            return ServiceError(
+                f"{self.base} answered {reply.status} with {kind[:60]}, which no arraylake service does: check the URI.{where}",
+                reply.status,
+                request_id,
+            )
+        detail = problem.detail if isinstance(problem.detail, str) else msgspec.json.encode(problem.detail).decode()
+        if reply.status == 401:
+            return AuthenticationError(
+                f"{self.base}: {detail[:2000]}; give the token with Client(token=...), or set ARRAYLAKE_TOKEN to it"
+            )
+        kind_of_error = getattr(errors, problem.error, None)
+        if kind_of_error is CommitConflictError:
+            return CommitConflictError(detail, problem.paths)
+        if isinstance(kind_of_error, type) and issubclass(kind_of_error, ArraylakeError) and kind_of_error is not ServiceError:
+            return kind_of_error(detail)
+        quoted = f" (request {request_id})" if request_id else ""
+        return ServiceError(f"{self.base} answered {reply.status}: {detail[:2000]}{quoted}", reply.status, request_id)
+
+
+def _document(body: object) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except (UnicodeEncodeError, TypeError, OverflowError, RecursionError) as error:
+        problem = type(error).__name__
+    raise InvalidOptionError(
+        f"what was given has no form in JSON ({problem}): use valid Unicode text, numbers, lists and mappings"
+    )
+
+
+def _streamed(data: bytes | None) -> bytes | BytesIO | None:
+    """Return a large body as a stream, which aiohttp sends without holding up the loop."""
+    return BytesIO(data) if data is not None and len(data) > _STREAMED_FROM else data
+
+
+async def _read(content: object) -> bytes:
+    from aiohttp import ClientPayloadError, StreamReader
+
+    if not isinstance(content, StreamReader):
+        return b""
+    parts, size = [], 0
+    async for part in content.iter_any():
+        size += len(part)
+        if size > _LARGEST_ANSWER:
+            raise ClientPayloadError("the answer is too large")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _text(value: str | int | bool | None) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _wait(number: int, retry_after: str | None = None) -> float:
+    """Return how long to wait before the next try: as long as the service says, or growing, and never the same for two clients."""
+    if retry_after is not None and retry_after.isdigit():
+        return min(float(retry_after), 60.0)
+    longest = min(_FIRST_WAIT * 2**number, _LONGEST_WAIT)
+    return random.uniform(longest / 2, longest)  # noqa: S311 - it only spreads the tries
+
+
+def _new_session() -> "ClientSession":
+    from aiohttp import ClientSession, ClientTimeout, TCPConnector
+
+    seconds = config.get_float("service.timeout")
+    timeout = ClientTimeout(total=None, sock_connect=min(seconds, 10.0), sock_read=seconds)
+    session = ClientSession(connector=TCPConnector(limit=64), timeout=timeout, trust_env=False, auto_decompress=True)
+    _open.append(session)
+    return session
+
+
+def _abandon(session: "ClientSession") -> None:
+    """Let go of a session whose loop has ended, which nothing can be awaited on any more."""
+    connector = session.connector
+    session.detach()
+    if connector is not None:
+        # Its first step does all that can be done without a loop.
+        closing = cast("Coroutine[object, None, None]", connector.close())
+        with suppress(StopIteration, RuntimeError):
+            closing.send(None)
+        closing.close()
+
+
+_open: "list[ClientSession]" = []
+_inherited: list[object] = []
+
+
+@atexit.register
+def _abandon_all() -> None:
+    for session in _open:
+        if not session.closed:
+            _abandon(session)
+
+
+def _forget_after_fork() -> None:
+    _inherited.append(list(_open))
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
