@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from arraylake_core.catalog.base import NewBucket
 from arraylake_core.catalog.engine import Database
 from arraylake_core.catalog.keys import FileKeys, KeySource, MemoryKeys
 from arraylake_core.catalog.sqlite import SqliteDatabase
+from arraylake_core.errors import InvalidOptionError
 
 if TYPE_CHECKING:
     from arraylake_core.catalog.dsn import Dsn
@@ -83,6 +85,9 @@ def postgres_home(dsn: "Dsn") -> Home:
         The database.
     """
     from arraylake_core.catalog.open import data_dir
+
+    if find_spec("asyncpg") is None:
+        raise InvalidOptionError(f'{dsn.uri} needs the PostgreSQL driver: pip install "arraylake-core[postgres]"')
     from arraylake_core.catalog.postgres import PostgresDatabase
 
     directory = data_dir()

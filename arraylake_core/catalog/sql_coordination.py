@@ -73,10 +73,11 @@ class SqlCoordination:
         # Not LIKE, which has wildcards, and in SQLite takes capitals for small letters.
         matches = func.substr(refs.c.name, 1, len(prefix)) == prefix
         async with self._read(single=True) as connection:
-            found = (await connection.execute(self._refs().where(matches).order_by(refs.c.name))).all()
+            found = (await connection.execute(self._refs().where(matches))).all()
             if not found:
                 await self._require_repo(connection)
-        return [_ref(row) for row in found]
+        # Sorted here: not every database sorts capitals and signs alike.
+        return sorted((_ref(row) for row in found), key=lambda ref: ref.name)
 
     async def put_ref(self, name: str, value: JSON, *, expected: int | None) -> Ref:
         """Write a ref if its version is the expected one."""

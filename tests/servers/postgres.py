@@ -63,10 +63,10 @@ class Postgres:
             raise RuntimeError(done.stderr)
         return [line.split("\t") for line in done.stdout.splitlines()]
 
-    def new_database(self, template: str = "template1") -> str:
+    def new_database(self, template: str = "template1", options: str = "") -> str:
         """Make a database as another one is, to which nobody may be connected, and return its name."""
         name = f"lake_{uuid4().hex[:12]}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} {options}")
         return name
 
     def drop(self, database: str) -> None:
