@@ -6,7 +6,9 @@ It fits every kind of database: values are written as what they mean, not as som
 import hashlib
 import os
 import secrets
+import struct
 import zipfile
+import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -168,7 +170,7 @@ class BackupReader:
         try:
             with _told(path):
                 self._zip = zipfile.ZipFile(path)
-        except zipfile.BadZipFile:
+        except _BROKEN:
             raise CatalogError(f"{path} is no backup, or its end is missing: take another one; nothing was changed") from None
 
     def __enter__(self) -> Self:
@@ -188,14 +190,14 @@ class BackupReader:
 
     def _read_manifest(self) -> BackupManifest:
         try:
-            with self._zip.open(MANIFEST) as file:
+            with _told(self._path), self._zip.open(MANIFEST) as file:
                 document = msgspec.json.decode(file.read(_MAX_MANIFEST), type=dict[str, object])
             if document.get("format") != FORMAT:
                 raise CatalogError(
                     f"{self._path} is a backup of the format {document.get('format')!r}, this release knows {FORMAT}: upgrade arraylake-core"
                 )
             return msgspec.convert(document, BackupManifest)
-        except (KeyError, msgspec.ValidationError, msgspec.DecodeError, *_BROKEN):
+        except _BROKEN:
             raise self._damaged(MANIFEST) from None
 
     def verify(self) -> None:
@@ -203,11 +205,11 @@ class BackupReader:
         for table in self.manifest.tables:
             found, lines = hashlib.sha256(), 0
             try:
-                with self._zip.open(_entry(table.name)) as file:
+                with _told(self._path), self._zip.open(_entry(table.name)) as file:
                     while chunk := file.read(_CHUNK):
                         found.update(chunk)
                         lines += chunk.count(b"\n")
-            except (KeyError, *_BROKEN):
+            except _BROKEN:
                 raise self._damaged(table.name) from None
             if (found.hexdigest(), lines) != (table.sha256, table.rows):
                 raise self._damaged(table.name)
@@ -215,12 +217,12 @@ class BackupReader:
     def rows(self, table: BackupTable) -> Iterator[dict[str, object]]:
         """Give the rows of a table."""
         try:
-            with self._zip.open(_entry(table.name)) as file:
+            with _told(self._path), self._zip.open(_entry(table.name)) as file:
                 for line in file:
                     values = msgspec.json.decode(line, type=list[object])
                     pairs = zip(table.columns, values, strict=True)
                     yield {column.name: _read(value, column.kind) for column, value in pairs}
-        except (KeyError, ValueError, *_BROKEN):
+        except _BROKEN:
             raise self._damaged(table.name) from None
 
     def _damaged(self, what: str) -> CatalogError:
@@ -239,7 +241,17 @@ def _told(path: Path) -> Iterator[None]:
     raise problem
 
 
-_BROKEN = (zipfile.BadZipFile, zipfile.zlib.error, EOFError, NotImplementedError)  # type: ignore[attr-defined]
+# All that reading a zip of any bytes may raise, and what is in it.
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+    msgspec.MsgspecError,
+)
 
 
 def _entry(table: str) -> str:

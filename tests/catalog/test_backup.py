@@ -2,21 +2,22 @@
 
 import asyncio
 import json
-import shutil
 import stat
 import zipfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import zarr
 from sqlalchemy import insert, select
 
 from arraylake_core import Client, config
 from arraylake_core.catalog.acting import acting
 from arraylake_core.catalog.backup_file import BackupReader
+from arraylake_core.catalog.dsn import Dsn
 from arraylake_core.catalog.engine import ConstraintError
-from arraylake_core.catalog.home import file_home
+from arraylake_core.catalog.home import Home, file_home, postgres_home
 from arraylake_core.catalog.keys import Key
 from arraylake_core.catalog.sealing import associated_answer, associated_webhook
 from arraylake_core.catalog.sql_catalog import SqlCatalog
@@ -27,33 +28,63 @@ from arraylake_core.models import utc_now
 from arraylake_core.people import NewToken, Role
 from arraylake_core.secret import Secret
 from arraylake_core.testing.catalog_samples import CANARY, make_repo, new_bucket
+from tests.servers.postgres import Postgres
 
 ADA, BO = "ada@example.org", "bo@example.org"
 
 type Execute = Callable[[Path, str], list[tuple[object, ...]]]
 
 
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The key of every catalog here, but where a test says otherwise."""
+    text = Key.generate().text()
+    monkeypatch.setenv("ARRAYLAKE_CATALOG__KEY", text)
+    config.refresh()
+    return text
+
+
 @pytest.fixture
-async def catalog(path: Path) -> AsyncIterator[SqlCatalog]:
-    catalog = SqlCatalog(file_home(path))
+def home(request: pytest.FixtureRequest, path: Path) -> Home:
+    """Where the catalog is that is backed up: in SQLite, or what the test asks for."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return file_home(path)
+    return postgres_home(Dsn(request.getfixturevalue("postgres_uri")))
+
+
+@pytest.fixture
+async def catalog(home: Home) -> AsyncIterator[SqlCatalog]:
+    catalog = SqlCatalog(home)
     yield catalog
     await catalog.close()
 
 
 @pytest.fixture
-def saved(path: Path) -> Path:
-    return path.with_name("saved.zip")
+def target(request: pytest.FixtureRequest, second: Path) -> Iterator[Home]:
+    """Where another catalog can be."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield file_home(second)
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = server.new_database()
+    yield postgres_home(Dsn(server.uri(name)))
+    server.drop(name)
+
+
+BOTH = ["sqlite", "postgres"]
+each_kind = pytest.mark.parametrize("home", BOTH, indirect=True)
+each_way = pytest.mark.parametrize(("home", "target"), [(one, other) for one in BOTH for other in BOTH], indirect=True)
 
 
 @pytest.fixture
-def second(path: Path) -> Path:
-    """Where another catalog can be, with the key of the first beside it once that has one."""
-    return path.parent.parent / "second" / "catalog.db"
+def saved(tmp_path: Path) -> Path:
+    (tmp_path / "saved").mkdir()
+    return tmp_path / "saved" / "catalog.zip"
 
 
-def take_key(path: Path, second: Path) -> None:
-    second.parent.mkdir(exist_ok=True)
-    shutil.copy(path.with_suffix(".key"), second.with_suffix(".key"))
+@pytest.fixture
+def second(tmp_path: Path) -> Path:
+    return tmp_path / "second" / "catalog.db"
 
 
 async def fill(catalog: SqlCatalog) -> str:
@@ -118,18 +149,17 @@ async def contents(catalog: SqlCatalog) -> dict[str, list[tuple[object, ...]]]:
     return found
 
 
-async def test_a_restored_catalog_is_the_same_in_every_row(catalog: SqlCatalog, path: Path, saved: Path, second: Path) -> None:
+@each_way
+async def test_a_restored_catalog_is_the_same_in_every_row(catalog: SqlCatalog, saved: Path, target: Home) -> None:
     token = await fill(catalog)
     before = await contents(catalog)
     assert all(before.values()), [name for name, rows in before.items() if not rows]
     manifest = await catalog.backup(saved)
     assert {table.name: table.rows for table in manifest.tables} == {name: len(rows) for name, rows in before.items()}
     assert stat.S_IMODE(saved.stat().st_mode) == 0o600
-    take_key(path, second)
-    restored = SqlCatalog(file_home(second))
+    restored = SqlCatalog(target)
     assert await restored.restore(saved) == manifest
     assert await contents(restored) == before
-    assert stat.S_IMODE(second.stat().st_mode) == 0o600
     assert (await restored.get_bucket("me", "ocean-data")).auth_config["secret_access_key"] == Secret(CANARY)
     principal = await restored.authenticate(token)
     assert principal is not None
@@ -140,24 +170,29 @@ async def test_a_restored_catalog_is_the_same_in_every_row(catalog: SqlCatalog, 
     with pytest.raises(AlreadyExistsError):
         await make_repo(restored, "again", "data/ocean")
     await restored.restore_repo("me", "gone")
+    with pytest.raises(CatalogError, match="not empty"):
+        await restored.restore(saved)
+    assert (await restored.list_repos("me")).total == 2
     await restored.close()
 
 
-async def test_secrets_stay_sealed(catalog: SqlCatalog, path: Path, saved: Path) -> None:
+@each_kind
+async def test_secrets_stay_sealed(catalog: SqlCatalog, saved: Path) -> None:
     await fill(catalog)
     await catalog.backup(saved)
-    key = path.with_suffix(".key").read_text().strip()
+    keys = [one.text() for one in catalog._vault.source.load().keys]
     with zipfile.ZipFile(saved) as archive:
         for name in archive.namelist():
             content = archive.read(name).decode()
-            assert not any(secret in content for secret in (CANARY, "whsec", key, '{"token":"x"}'))
+            assert not any(secret in content for secret in (CANARY, "whsec", '{"token":"x"}', *keys))
 
 
-async def test_a_backup_is_one_state_while_others_write(catalog: SqlCatalog, path: Path, saved: Path) -> None:
+@each_kind
+async def test_a_backup_is_one_state_while_others_write(catalog: SqlCatalog, home: Home, saved: Path) -> None:
     """Each step leaves exactly one default bucket config, and as many repos as are counted; a backup never has more or fewer."""
     for number in range(300):
         await make_repo(catalog, f"repo-{number}")
-    other = SqlCatalog(file_home(path))
+    other = SqlCatalog(home)
     done = asyncio.Event()
 
     async def work() -> None:
@@ -184,7 +219,11 @@ async def test_a_backup_is_one_state_while_others_write(catalog: SqlCatalog, pat
     await other.close()
 
 
-async def test_rotation_seals_all_of_it_anew(catalog: SqlCatalog, path: Path, execute: Execute) -> None:
+async def test_p9_rotation_seals_all_of_it_anew(
+    catalog: SqlCatalog, path: Path, execute: Execute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ARRAYLAKE_CATALOG__KEY")
+    config.refresh()
     token = await fill(catalog)
     ((principal_id,),) = execute(path, "SELECT principal_id FROM idempotency")
     assert await catalog.rotate_key() == 4
@@ -211,14 +250,15 @@ async def test_rotation_seals_all_of_it_anew(catalog: SqlCatalog, path: Path, ex
 
 async def test_without_the_key_nothing_is_written(catalog: SqlCatalog, saved: Path, second: Path) -> None:
     await catalog.backup(saved)
-    with pytest.raises(CatalogError, match=r"the backup .* was encrypted with the key"):
+    with config.set({"catalog.key": None}), pytest.raises(CatalogError, match=r"the backup .* was encrypted with the key"):
         await SqlCatalog(file_home(second)).restore(saved)
     with config.set({"catalog.key": Key.generate().text()}), pytest.raises(CatalogError, match="was encrypted with the key"):
         await SqlCatalog(file_home(second)).restore(saved)
     assert not second.parent.exists()
 
 
-async def test_only_an_empty_database_takes_a_backup(catalog: SqlCatalog, path: Path, saved: Path) -> None:
+@each_kind
+async def test_only_an_empty_database_takes_a_backup(catalog: SqlCatalog, saved: Path) -> None:
     await catalog.backup(saved)
     before = await contents(catalog)
     with pytest.raises(CatalogError, match="not empty"):
@@ -226,18 +266,18 @@ async def test_only_an_empty_database_takes_a_backup(catalog: SqlCatalog, path: 
     assert await contents(catalog) == before
 
 
+@each_kind
 async def test_no_backup_is_overwritten(catalog: SqlCatalog, saved: Path) -> None:
-    saved.parent.mkdir(exist_ok=True)
     saved.write_text("precious")
     with pytest.raises(AlreadyExistsError, match="name another file"):
         await catalog.backup(saved)
     assert saved.read_text() == "precious"
-    for missing in (saved.parent / "nowhere" / "saved.zip",):
+    for missing in (saved.parent / "nowhere" / "catalog.zip",):
         with pytest.raises(ArraylakeError):
             await catalog.backup(missing)
         with pytest.raises(ArraylakeError):
             await catalog.restore(missing)
-    assert sorted(found.name for found in saved.parent.iterdir() if "saved" in found.name) == ["saved.zip"]
+    assert sorted(found.name for found in saved.parent.iterdir() if "catalog" in found.name) == ["catalog.zip"]
 
 
 def changed(saved: Path, name: str, change: Callable[[bytes], bytes | None]) -> None:
@@ -271,32 +311,29 @@ def with_manifest(**fields: object) -> Callable[[bytes], bytes]:
     ],
 )
 async def test_a_damaged_backup_is_refused(
-    catalog: SqlCatalog, path: Path, saved: Path, second: Path, name: str, change: Callable[[bytes], bytes | None], message: str
+    catalog: SqlCatalog, saved: Path, second: Path, name: str, change: Callable[[bytes], bytes | None], message: str
 ) -> None:
     await catalog.backup(saved)
     changed(saved, name, change)
-    take_key(path, second)
     with pytest.raises(CatalogError, match=message):
         await SqlCatalog(file_home(second)).restore(saved)
     assert not second.exists()
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100, -1, -30])
-async def test_half_a_backup_is_refused(catalog: SqlCatalog, path: Path, saved: Path, second: Path, cut: int) -> None:
+async def test_half_a_backup_is_refused(catalog: SqlCatalog, saved: Path, second: Path, cut: int) -> None:
     await catalog.backup(saved)
     saved.write_bytes(saved.read_bytes()[:cut])
-    take_key(path, second)
     with pytest.raises(CatalogError, match="backup"):
         await SqlCatalog(file_home(second)).restore(saved)
     assert not second.exists()
 
 
-async def test_any_flipped_byte_is_found_or_harmless(catalog: SqlCatalog, path: Path, saved: Path, second: Path) -> None:
+async def test_any_flipped_byte_is_found_or_harmless(catalog: SqlCatalog, saved: Path, second: Path) -> None:
     await fill(catalog)
     await catalog.backup(saved)
     before = await contents(catalog)
     whole = saved.read_bytes()
-    take_key(path, second)
     for place in range(0, len(whole), max(1, len(whole) // 60)):
         saved.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
         restored = SqlCatalog(file_home(second))
@@ -310,6 +347,7 @@ async def test_any_flipped_byte_is_found_or_harmless(catalog: SqlCatalog, path: 
             second.unlink()
 
 
+@each_kind
 async def test_a_backup_that_breaks_off_leaves_nothing(catalog: SqlCatalog, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await catalog.list_orgs()
 
@@ -320,11 +358,11 @@ async def test_a_backup_that_breaks_off_leaves_nothing(catalog: SqlCatalog, save
         patch.setattr("arraylake_core.catalog.backup_file.os.fsync", full)
         with pytest.raises(StorageError, match="no space left"):
             await catalog.backup(saved)
-    assert not [found for found in saved.parent.iterdir() if "saved" in found.name]
+    assert not [found for found in saved.parent.iterdir() if "catalog" in found.name]
     await catalog.backup(saved)
 
 
-async def test_rows_that_break_a_constraint_make_no_catalog(catalog: SqlCatalog, path: Path, saved: Path, second: Path) -> None:
+async def test_rows_that_break_a_constraint_make_no_catalog(catalog: SqlCatalog, saved: Path, second: Path) -> None:
     """A backup whose digests fit, but which no catalog wrote."""
     import hashlib
 
@@ -337,7 +375,6 @@ async def test_rows_that_break_a_constraint_make_no_catalog(catalog: SqlCatalog,
             table |= {"rows": 2, "sha256": hashlib.sha256(twice).hexdigest()}
     changed(saved, "orgs.jsonl", lambda content: twice)
     changed(saved, "manifest.json", lambda content: json.dumps(manifest).encode())
-    take_key(path, second)
     with pytest.raises((ConstraintError, CatalogError)):
         await SqlCatalog(file_home(second)).restore(saved)
     assert not second.exists()
@@ -346,10 +383,10 @@ async def test_rows_that_break_a_constraint_make_no_catalog(catalog: SqlCatalog,
 # Older releases
 
 
-async def test_p24_a_backup_of_the_first_revision_is_restored_and_migrated(path: Path, saved: Path, second: Path) -> None:
+@pytest.mark.parametrize("target", BOTH, indirect=True)
+async def test_p24_a_backup_of_the_first_revision_is_restored_and_migrated(path: Path, saved: Path, target: Home) -> None:
     await first_revision_backup(path, saved)
-    restored = SqlCatalog(file_home(second))
-    take_key(path, second)
+    restored = SqlCatalog(target)
     manifest = await restored.restore(saved)
     assert manifest.revision == "0001"
     assert (await restored.list_repos("me")).total == 1
@@ -398,30 +435,32 @@ async def first_revision_backup(path: Path, saved: Path) -> None:
 # Repos
 
 
-def test_a_restored_catalog_opens_every_repo(path: Path, saved: Path, second: Path) -> None:
-    with Client(f"sqlite:///{path}") as client:
-        for name, kind in (("me/ocean", "icechunk"), ("me/old", "v1")):
-            repo = client.create_repo(name, kind=kind) if kind == "v1" else None
-            if repo is None:
-                client.create_repo(name)
-                with Client(f"sqlite:///{path}") as other:
-                    writing = other.get_repo(name)
-                    writing.root_group.create_group("surface")
-                    writing.commit("A group")
-            else:
-                repo.root_group.create_array("temperature", shape=(4,), chunks=(2,), dtype="f4")[:] = 1
-                repo.commit("Four temperatures")
-    asyncio.run(_copy(path, saved, second))
-    with Client(f"sqlite:///{second}") as client:
+@each_way
+def test_a_restored_catalog_opens_every_repo(home: Home, target: Home, saved: Path, tmp_path: Path) -> None:
+    with Client(home.uri) as client:
+        client.create_bucket_config(org="me", nickname="disk", uri=f"file://{tmp_path}/disk")
+        ocean = client.create_repo("me/ocean", bucket_config_nickname="disk")
+        session = ocean.writable_session("main")
+        zarr.create_group(session.store).create_array("temperature", shape=(4,), dtype="f4")[:] = 2
+        session.commit("Four temperatures")
+        old = client.create_repo("me/old", kind="v1", bucket_config_nickname="disk")
+        old.root_group.create_array("temperature", shape=(4,), chunks=(2,), dtype="f4")[:] = 1
+        old.commit("Four temperatures")
+    asyncio.run(_copy(home, saved, target))
+    with Client(target.uri) as client:
         assert [repo.name for repo in client.list_repos("me")] == ["ocean", "old"]
-        assert "surface" in client.get_repo("me/ocean").root_group
-        assert client.get_repo("me/old").root_group["temperature"][:].tolist() == [1, 1, 1, 1]
+        store = client.get_repo("me/ocean").readonly_session("main").store
+        assert zarr.open_group(store, mode="r")["temperature"][:].tolist() == [2, 2, 2, 2]
+        old = client.get_repo("me/old")
+        assert old.root_group["temperature"][:].tolist() == [1, 1, 1, 1]
+        # And takes commits: the refs of V1 repos are in the catalog.
+        old.root_group["temperature"][:] = 3
+        old.commit("Four others")
 
 
-async def _copy(path: Path, saved: Path, second: Path) -> None:
-    source, target = SqlCatalog(file_home(path)), SqlCatalog(file_home(second))
+async def _copy(home: Home, saved: Path, target: Home) -> None:
+    source, restored = SqlCatalog(home), SqlCatalog(target)
     await source.backup(saved)
-    take_key(path, second)
-    await target.restore(saved)
-    for catalog in (source, target):
+    await restored.restore(saved)
+    for catalog in (source, restored):
         await catalog.close()
