@@ -7,7 +7,7 @@ and ends a transaction is sent here. All that is PostgreSQL's own is in this mod
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Any, cast, override
 
 import asyncpg
@@ -88,22 +88,26 @@ class PostgresDatabase:
     async def nested(self, connection: AsyncConnection, *, exclusive: bool = True) -> AsyncIterator[AsyncConnection]:
         """Go on in a transaction that has begun, behind a savepoint."""
         with self.translated():
-            # Whoever has the lock already gets it again at once.
-            if exclusive:
+            if exclusive and not (isinstance(connection, _Transaction) and connection.exclusive):
+                # Behind a savepoint, a lock goes with it.
+                lasting = not connection.in_nested_transaction()
                 await _driver(connection).execute(_LOCK)
+                if lasting and isinstance(connection, _Transaction):
+                    connection.exclusive = True
             async with connection.begin_nested():
                 yield connection
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
         """Keep other processes out by a lock of the session; one that dies lets go."""
-        async with self._connected("") as connection:
-            await _driver(connection).execute(f"SELECT pg_advisory_lock({_PREPARERS})")
+        # A connection beside the pool, which may have one only: others work meanwhile. The lock ends with the connection.
+        with self.translated():
+            driver = await self._connect()
             try:
+                await driver.execute(f"SELECT pg_advisory_lock({_PREPARERS})")
                 yield
             finally:
-                with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                    await _driver(connection).execute(f"SELECT pg_advisory_unlock({_PREPARERS})")
+                await asyncio.shield(asyncio.ensure_future(driver.close(timeout=PING_SECONDS)))
 
     def translated(self) -> AbstractContextManager[None]:
         """Turn errors into ArraylakeErrors."""
@@ -132,7 +136,7 @@ class PostgresDatabase:
             try:
                 yield connection
             finally:
-                if connection.invalidated or not _driver(connection).is_in_transaction():
+                if connection.invalidated or not _in_transaction(_driver(connection)):
                     # Nothing is sent, so nothing can be interrupted.
                     await connection.close()
                 else:
@@ -143,12 +147,13 @@ class PostgresDatabase:
         engine = await self._engines.current()
         # Where the database was restarted, all that the pool holds may be lost; where a new connection is lost too, it is the database that is.
         for left in range(self._dsn.pool_size, -1, -1):
-            connection = _Repeating(engine)
+            connection = _Transaction(engine) if begin else _Repeating(engine)
             await connection.start()
             driver = _driver(connection)
             try:
-                if begin:
+                if isinstance(connection, _Transaction):
                     await driver.execute(begin)
+                    connection.exclusive = begin.endswith(_LOCK)
                 return connection
             except BaseException as error:
                 lost = _is_lost(error, driver)
@@ -186,10 +191,14 @@ class PostgresDatabase:
                 await asyncio.sleep(0.1)
 
 
-class _Repeating(AsyncConnection):
-    """A connection that repeats a statement that stands for itself where it turns out, by it, that the database was restarted meanwhile."""
+class _Transaction(AsyncConnection):
+    """A connection with a transaction that was begun here."""
 
-    __slots__ = ()
+    exclusive = False
+
+
+class _Repeating(AsyncConnection):
+    """A connection for statements that stand for themselves and change nothing: where one comes upon a lost connection, it is repeated on another."""
 
     @override
     async def execute(self, *arguments: Any, **options: Any) -> Any:
@@ -197,11 +206,10 @@ class _Repeating(AsyncConnection):
             if self.invalidated:
                 await self.get_raw_connection()
             driver = _driver(self)
-            alone = not driver.is_in_transaction()
             try:
                 return await super().execute(*arguments, **options)
             except DBAPIError as error:
-                if not (alone and left and _is_lost(_cause(error), driver)):
+                if not (left and _is_lost(_cause(error), driver)):
                     raise
             await self.rollback()
             await self.invalidate()
@@ -215,12 +223,16 @@ def _driver(connection: AsyncConnection) -> "asyncpg.Connection[asyncpg.Record]"
     return cast("asyncpg.Connection[asyncpg.Record]", sync.connection.driver_connection)
 
 
+def _in_transaction(driver: "asyncpg.Connection[asyncpg.Record]") -> bool:
+    return not driver.is_closed() and bool(driver.is_in_transaction())
+
+
 async def _end(connection: AsyncConnection, *, lost: bool = False) -> None:
     """Give a connection back to the pool, without a transaction; one that can't be brought to that is closed."""
     if not connection.invalidated:
         driver = _driver(connection)
         try:
-            if not lost and driver.is_in_transaction():
+            if not lost and _in_transaction(driver):
                 await driver.execute("ROLLBACK", timeout=PING_SECONDS)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             lost = True

@@ -22,7 +22,7 @@ MAX_REF_BYTES = 64 * 1024
 MAX_ENTRY_BYTES = 1024 * 1024
 _MOST = 2**31 - 1
 
-_REF = select(refs.c.name, refs.c.value, refs.c.version).where(
+_REF: Select[tuple[str, str, int]] = select(refs.c.name, refs.c.value, refs.c.version).where(
     refs.c.repo_id == bindparam("repo"), refs.c.name == bindparam("ref")
 )
 
@@ -148,12 +148,11 @@ class SqlCoordination:
         """Begin a journal, or make it longer by one, and return its length; None where it has expired."""
         first = {"repo_id": self._repo_id, "name": journal, "length": 1, **lasting}
         valid = journals.c.expires.is_(None) | (journals.c.expires > utc_now())
-        longer = insert_into(connection, journals).values(first).returning(journals.c.length)
-        return await connection.scalar(
-            longer.on_conflict_do_update(
-                index_elements=["repo_id", "name"], set_={"length": journals.c.length + 1, **lasting}, where=valid
-            )
+        longer = insert_into(connection, journals).on_conflict_do_update(
+            index_elements=["repo_id", "name"], set_={"length": journals.c.length + 1, **lasting}, where=valid
         )
+        number: int | None = await connection.scalar(longer.values(first).returning(journals.c.length))
+        return number
 
     async def _drop_expired(self, connection: AsyncConnection) -> None:
         """Drop the repo's expired journals, but for those that somebody has to do with: waiting for one, holding another, could be in a circle."""

@@ -6,10 +6,12 @@ import pickle
 import threading
 import traceback
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import asyncpg
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, insert
+from sqlalchemy.exc import SQLAlchemyError
 
 from arraylake_core import config
 from arraylake_core.catalog import Catalog, catalog_from_uri
@@ -17,8 +19,9 @@ from arraylake_core.catalog import postgres as postgres_module
 from arraylake_core.catalog.dsn import Dsn
 from arraylake_core.catalog.home import postgres_home
 from arraylake_core.catalog.sql_catalog import SqlCatalog
+from arraylake_core.catalog.tables import orgs
 from arraylake_core.errors import AlreadyExistsError, ArraylakeError, CatalogError, ConflictError, InvalidOptionError
-from arraylake_core.models import RepoModel
+from arraylake_core.models import RepoModel, utc_now
 from arraylake_core.testing.catalog import CatalogTests
 from arraylake_core.testing.catalog_samples import make_repo, names_of, new_bucket, new_repo
 from tests.servers.postgres import GUARDED, Postgres
@@ -318,6 +321,47 @@ async def test_a_pool_that_is_used_up_makes_others_wait(postgres_uri: str) -> No
     catalog = SqlCatalog(postgres_home(Dsn(f"{postgres_uri}&pool_size=1")))
     answers = await asyncio.gather(*(catalog.get_org("me") for _ in range(20)))
     assert {org.name for org in answers} == {"me"}
+    await catalog.close()
+
+
+async def test_a_pool_that_stays_used_up_is_told(postgres_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_module, "POOL_SECONDS", 0.1)
+    catalog = SqlCatalog(postgres_home(Dsn(f"{postgres_uri}&pool_size=1")))
+    async with catalog.transaction():
+        with pytest.raises(CatalogError, match="pool_size"):
+            await asyncio.create_task(catalog.list_orgs())
+    # What goes beside the pool needs none of it.
+    async with catalog.transaction(), catalog._home.database.alone():
+        await catalog.create_org("other")
+    await catalog.close()
+
+
+async def test_p22_nothing_goes_on_outside_a_transaction_that_was_cut(postgres: Postgres, postgres_uri: str) -> None:
+    """Whenever its end is noticed: what was to be one transaction is never written in parts."""
+    catalog = SqlCatalog(postgres_home(Dsn(postgres_uri)))
+
+    async def cut(after: int, wait: float) -> None:
+        async with catalog.transaction() as connection:
+            if after:
+                await catalog.create_org("first")
+            pid = (await connection.exec_driver_sql("SELECT pg_backend_pid()")).scalar() if after else None
+            ended = f"= {pid}" if pid else "IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')"
+            postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid {ended}")
+            await asyncio.sleep(wait)
+            for org in ("second", "third"):
+                with suppress(ArraylakeError, SQLAlchemyError):
+                    await catalog.create_org(org)
+                with suppress(SQLAlchemyError):
+                    await connection.execute(
+                        insert(orgs).values(id=org, name=org, display_name="", created=utc_now(), status="x")
+                    )
+
+    name = postgres.name_of(postgres_uri)
+    for after in (0, 1):
+        for wait in (0.0, 0.1):
+            with pytest.raises(CatalogError, match="was cut"):
+                await cut(after, wait)
+            assert [org.name for org in await catalog.list_orgs()] == ["me"]
     await catalog.close()
 
 
