@@ -1,13 +1,14 @@
 """What happens in a catalog, as events for plugins and webhooks."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
-__all__ = ["Event", "EventType"]
+__all__ = ["EVENT_TYPES", "Event", "EventType"]
 
 type EventType = Literal["repo.created", "repo.modified", "repo.deleted", "repo.restored", "v1.commit"]
+EVENT_TYPES: tuple[str, ...] = get_args(EventType.__value__)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ import pluggy
 from arraylake_core.backends.auth import AuthMethod
 from arraylake_core.backends.repo_kind import RepoBackend
 from arraylake_core.backends.storage import StoragePlatform
+from arraylake_core.events import Event
 
 __all__ = ["PROJECT", "hookimpl", "hookspec"]
 
@@ -18,6 +19,21 @@ PROJECT = "arraylake"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def arraylake_on_event(event: Event) -> None:
+    """Listen to what happens in a catalog that a service serves.
+
+    Called after the change was committed, on the replica that made it, in a thread beside the requests: an error is logged and harms nobody, a listener
+    that takes its time keeps other listeners waiting. An event may be missed when the process ends, and none is told twice; for one that must arrive,
+    take a webhook.
+
+    Parameters
+    ----------
+    event
+        What happened.
+    """
 
 
 @hookspec

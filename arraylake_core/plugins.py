@@ -19,6 +19,7 @@ from arraylake_core.backends.auth import AuthMethod
 from arraylake_core.backends.repo_kind import RepoBackend
 from arraylake_core.backends.storage import StoragePlatform
 from arraylake_core.errors import PluginConflictError, PluginError, PluginLoadError, PluginNotFoundError
+from arraylake_core.events import Event
 from arraylake_core.names import shown
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class PluginRegistry:
             _registries[self.token] = self
         self._found: list[PluginInfo] | None = None
         self._backends: dict[tuple[Family, str], list[tuple[PluginInfo, Backend]]] = {}
+        self._listeners: list[tuple[str, Callable[..., object]]] = []
 
     def __repr__(self) -> str:
         return f"<PluginRegistry: {'not asked yet' if self._found is None else f'{len(self._found)} plugins'}>"
@@ -156,6 +158,17 @@ class PluginRegistry:
                 if any(scheme in cast("StoragePlatform", backend).schemes for _, backend in claimants):
                     return self.storage_platform(name)
         return self.storage_platform(scheme)
+
+    def tell(self, event: Event) -> list[tuple[str, str]]:
+        """Tell every plugin that listens of an event; return the names of those that failed, with the kind of error, whose text may repeat anything."""
+        self.plugins()
+        failed: list[tuple[str, str]] = []
+        for name, listen in self._listeners:
+            try:
+                listen(event=event)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything, and nothing else may suffer for it
+                failed.append((name, type(error).__name__))
+        return failed
 
     def _backend(self, family: Family, name: str) -> Backend:
         self.plugins()
@@ -230,6 +243,8 @@ class PluginRegistry:
                     taken[family, name] = cast("Backend", backend)
         for key, backend in taken.items():
             self._backends.setdefault(key, []).append((info, backend))
+        if manager.hook.arraylake_on_event.get_hookimpls():
+            self._listeners.append((info.name, partial(manager.hook.arraylake_on_event)))
 
 
 def _given(plugins: Mapping[str, object]) -> Iterable[tuple[PluginInfo, Callable[[], object]]]:

@@ -19,6 +19,7 @@ from arraylake_core.catalog.sql_lifecycle import LifecycleRecords
 from arraylake_core.catalog.sql_orgs import OrgRecords
 from arraylake_core.catalog.sql_people import PeopleRecords
 from arraylake_core.catalog.sql_rotation import RotationRecords
+from arraylake_core.catalog.sql_webhooks import WebhookRecords
 from arraylake_core.catalog.tables import encryption_keys
 from arraylake_core.models import OrgModel, utc_now
 
@@ -27,7 +28,16 @@ __all__ = ["FIRST_ORG", "SqlCatalog"]
 FIRST_ORG = "me"
 
 
-class SqlCatalog(OrgRecords, LifecycleRecords, PeopleRecords, AccessRecords, IdempotencyRecords, RotationRecords, BackupRecords):
+class SqlCatalog(
+    OrgRecords,
+    LifecycleRecords,
+    PeopleRecords,
+    AccessRecords,
+    IdempotencyRecords,
+    WebhookRecords,
+    RotationRecords,
+    BackupRecords,
+):
     """A catalog in an SQL database.
 
     Parameters

@@ -10,6 +10,7 @@ from sqlalchemy import delete, insert, select, update
 
 from arraylake_core.catalog.engine import ConstraintError, insert_missing
 from arraylake_core.catalog.records import Records
+from arraylake_core.catalog.sealing import associated_answer
 from arraylake_core.catalog.tables import encryption_keys, idempotency
 from arraylake_core.errors import InvalidOptionError
 from arraylake_core.models import utc_now
@@ -63,12 +64,12 @@ class IdempotencyRecords(Records):
         if found.digest != digest:
             raise InvalidOptionError("this Idempotency-Key was used for another request: make a new key for each request")
         kept = self._vault.source.load().require(found.key_id, "the answer to a repeated request")
-        return KeptAnswer(found.status, kept.open(found.answer, _associated(principal_id, key)))
+        return KeptAnswer(found.status, kept.open(found.answer, associated_answer(principal_id, key)))
 
     async def keep_answer(self, principal_id: str, key: str, answer: KeptAnswer) -> None:
         """End a request, inside the transaction that began it."""
         active = self._vault.source.load().active
-        sealed = active.seal(answer.body, _associated(principal_id, key))
+        sealed = active.seal(answer.body, associated_answer(principal_id, key))
         async with self._write() as connection:
             await insert_missing(connection, encryption_keys, [{"id": active.id, "created": utc_now()}])
             change = update(idempotency).filter_by(principal_id=principal_id, key=key)
@@ -78,7 +79,3 @@ class IdempotencyRecords(Records):
         """Forget the requests that are older than a day."""
         async with self._write() as connection:
             await connection.execute(delete(idempotency).where(idempotency.c.created < utc_now() - KEPT_FOR))
-
-
-def _associated(principal_id: str, key: str) -> bytes:
-    return f"arraylake-core answer\0{principal_id}\0{key}".encode()

@@ -1,4 +1,7 @@
-"""What a route is. All routes together are one table, from which come the router, the permissions, the OpenAPI document, and the test of the permission matrix."""
+"""What a route is.
+
+All routes together are one table, from which come the router, the permissions, the OpenAPI document, and the test of the permission matrix.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
