@@ -87,6 +87,7 @@ async def merge_sides(
     conflicts = _below_nothing(ours, theirs)
     both = [path for path in ours if path in theirs and not any(is_below(path, above) for above in conflicts)]
     deltas: dict[str, dict[tuple[int, ...], Ref | None]] = {}
+    ours = {**ours, **{path: _spelled_as_before(*ours[path]) for path in both}}
     for path in both:
         conflict, deltas[path] = await _compare(path, ours[path], theirs[path], shards)
         if conflict is not None:
@@ -194,6 +195,17 @@ def _meaning(documents: Mapping[str, bytes]) -> dict[str, str]:
         except ValueError:
             found[name] = data.hex()
     return found
+
+
+def _spelled_as_before(before: Node | None, after: Node | None) -> tuple[Node | None, Node | None]:
+    """Return what is there now with documents that only changed their spelling as they were: they must not hide what the other changed."""
+    if before is None or after is None:
+        return before, after
+    was, now = _meaning(before.documents), _meaning(after.documents)
+    documents = {
+        name: before.documents[name] if name in was and was[name] == now[name] else data for name, data in after.documents.items()
+    }
+    return before, msgspec.structs.replace(after, documents=documents)
 
 
 def _both[T](before: Mapping[str, T] | None, mine: Mapping[str, T] | None, other: Mapping[str, T] | None) -> frozenset[str]:

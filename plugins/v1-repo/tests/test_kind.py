@@ -34,7 +34,7 @@ class TestInMemory(RepoKindTests):
 
 class TestOnS3(RepoKindTests):
     kind = "v1"
-    processes, commits = 4, 5
+    processes, commits = 2, 5
 
     @pytest.fixture
     def client(self, tmp_path, s3_bucket_config) -> Iterator[Client]:
@@ -48,7 +48,7 @@ class TestOverFsspecAlone(RepoKindTests):
     """On SFTP, through a stranger's platform."""
 
     kind = "v1"
-    processes, commits = 4, 5
+    processes, commits = 2, 5
 
     @pytest.fixture
     def client(self, tmp_path, sftp_bucket_config) -> Iterator[Client]:

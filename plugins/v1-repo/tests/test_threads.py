@@ -71,3 +71,20 @@ def test_groups_that_mean_the_same_do_not_conflict(client_on):
         second.commit("A group")
         assert first.commit("The same group, and one below it")
         assert sorted(path for path, _ in first.root_group.members(max_depth=None)) == ["deep", "deep/below"]
+
+
+def test_a_document_that_is_only_spelled_anew_does_not_hide_what_the_other_side_changed(client_on):
+    with client_on("memory") as client:
+        client.create_repo("me/spelled", kind="v1")
+        first = client.get_repo("me/spelled")
+        first.create_group("deep/below")
+        first.commit("The group above was made along with it")
+        second = client.get_repo("me/spelled")
+        second.root_group["deep"].attrs["kept"] = 1
+        second.commit("An attribute")
+        first.root_group["deep"].attrs["brief"] = 1
+        del first.root_group["deep"].attrs["brief"]
+        first.create_group("more")
+        assert first.commit("Changes that add up to one group")
+        assert dict(first.root_group["deep"].attrs) == {"kept": 1}
+        assert "more" in first.root_group
