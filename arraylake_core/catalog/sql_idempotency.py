@@ -54,13 +54,18 @@ class IdempotencyRecords(Records):
         """
         row = {"principal_id": principal_id, "key": key, "digest": digest, "status": 0, "answer": b"", "created": utc_now()}
         try:
-            async with self._write() as connection:
+            async with self._write(exclusive=False) as connection:
                 await connection.execute(insert(idempotency).values(row))
             return None
         except ConstraintError:
-            pass
-        async with self._read() as connection:
-            found = (await connection.execute(select(idempotency).filter_by(principal_id=principal_id, key=key))).one()
+            return await self.kept_answer(principal_id, key, digest)
+
+    async def kept_answer(self, principal_id: str, key: str, digest: str) -> KeptAnswer | None:
+        """Return what a request was answered that was made before, or None."""
+        async with self._read(single=True) as connection:
+            found = (await connection.execute(select(idempotency).filter_by(principal_id=principal_id, key=key))).one_or_none()
+        if found is None:
+            return None
         if found.digest != digest:
             raise InvalidOptionError("this Idempotency-Key was used for another request: make a new key for each request")
         kept = self._vault.source.load().require(found.key_id, "the answer to a repeated request")
@@ -70,12 +75,12 @@ class IdempotencyRecords(Records):
         """End a request, inside the transaction that began it."""
         active = self._vault.source.load().active
         sealed = active.seal(answer.body, associated_answer(principal_id, key))
-        async with self._write() as connection:
+        async with self._write(exclusive=False) as connection:
             await insert_missing(connection, encryption_keys, [{"id": active.id, "created": utc_now()}])
             change = update(idempotency).filter_by(principal_id=principal_id, key=key)
             await connection.execute(change.values(status=answer.status, answer=sealed, key_id=active.id))
 
     async def forget_requests(self) -> None:
         """Forget the requests that are older than a day."""
-        async with self._write() as connection:
+        async with self._write(exclusive=False) as connection:
             await connection.execute(delete(idempotency).where(idempotency.c.created < utc_now() - KEPT_FOR))

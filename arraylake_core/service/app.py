@@ -31,7 +31,10 @@ from arraylake_core.service.table import Answer, Need, Route
 if TYPE_CHECKING:
     from arraylake_core.catalog.sql_catalog import SqlCatalog
 
-__all__ = ["make_app"]
+__all__ = ["LINES", "make_app"]
+
+# The longest request line: a filter of 5,000 characters, each of four bytes, percent-encoded.
+LINES = {"max_line_size": 64 * 1024}
 
 type Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -131,7 +134,7 @@ class _Service:
         return response
 
     async def _read(self, request: web.Request, route: Route | None, request_id: str) -> Call:
-        """Authenticate, permit, and only then read the body."""
+        """Authenticate, and read all but the body."""
         if _TRICKS.search(request.raw_path.partition("?")[0]):
             raise BadRequestError("the path has encoded slashes, dots or control characters, which no name has: spell it plainly")
         principal, token = NOBODY, None
@@ -142,7 +145,7 @@ class _Service:
         if route is None:
             raise self._no_route(request)
         headers = {known: value for known in _HEADERS if (value := request.headers.get(known)) is not None}
-        call = Call(
+        return Call(
             services=self._services,
             principal=principal,
             path=dict(request.match_info),
@@ -152,8 +155,6 @@ class _Service:
             request_id=request_id,
             token=token,
         )
-        await permit(call, route.need)
-        return call
 
     async def _authenticated(self, request: web.Request, authorization: str) -> Principal:
         address = request.remote or ""
@@ -187,13 +188,22 @@ class _Service:
     async def _done(self, call: Call, route: Route, request: web.Request) -> Answer:
         acting_token = acting.set(call.principal if call.principal is not NOBODY else None)
         try:
+            line = f"{request.method} {request.raw_path}"
+            # Permitted first: the bodies of those who may not are not even read.
+            try:
+                await permit(call, route.need)
+            except NotFoundError:
+                again = await work.repeated(call, line, await self._body(request)) if route.changes else None
+                if again is None:
+                    raise
+                self._services.metrics.replays.inc()
+                return again
             raw = await self._body(request)
             call.body = _decoded(route, raw)
             if not route.changes:
                 found = await route.handler(call)
                 return found if isinstance(found, Answer) else Answer(found, route.status)
             call.target = call.target or request.path
-            line = f"{request.method} {request.raw_path}"
             answer = await work.do(call, route, self._announcer, line, raw)
             if "idempotent-replay" in answer.headers:
                 self._services.metrics.replays.inc()

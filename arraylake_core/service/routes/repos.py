@@ -24,7 +24,7 @@ type Metadata = dict[str, Scalar | list[Scalar]]
 
 
 class ListQuery(PageQuery, forbid_unknown_fields=True, kw_only=True):
-    filter_metadata: Annotated[str, msgspec.Meta(max_length=8192)] | None = None
+    filter_metadata: Annotated[str, msgspec.Meta(max_length=5000)] | None = None
     include_ghosts: bool = False
     bucket: str | None = None
 

@@ -18,6 +18,7 @@ class NewTokenBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     role: Role = Role.Writer
     repos: list[str] | None = None
     expires: datetime | None = None
+    operator: bool = False
     email: str | None = None
 
 
@@ -36,7 +37,7 @@ class CheckedToken(msgspec.Struct, kw_only=True):
 
 
 class TokenQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    token: Annotated[str, msgspec.Meta(max_length=8192)]
+    token: Annotated[str, msgspec.Meta(max_length=5000)]
 
 
 async def list_tokens(call: Call) -> list[Token]:
@@ -45,7 +46,7 @@ async def list_tokens(call: Call) -> list[Token]:
 
 async def create_token(call: Call) -> IssuedTokenBody:
     body = call.read(NewTokenBody)
-    new = NewToken(name=body.name, role=body.role, repos=body.repos, expires=body.expires)
+    new = NewToken(name=body.name, role=body.role, repos=body.repos, expires=body.expires, operator=body.operator)
     issued = await call.catalog.create_token(call.org, new, email=body.email)
     call.target = f"{call.org}: {issued.id}"
     return IssuedTokenBody(**{**msgspec.structs.asdict(issued), "token": issued.token.reveal()})
