@@ -88,6 +88,7 @@ class HttpPeople:
             "role": new.role,
             "repos": new.repos,
             "expires": _moment(new.expires),
+            "operator": new.operator,
             "email": email,
         }
         reply = await self._transport.send("POST", _org(org, "api-clients"), body=body)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from arraylake_core.backends.repo_kind import RepoHandle, RepoOptions
 from arraylake_core.catalog.open import catalog_from_uri, default_uri
 from arraylake_core.catalog.request import checked_auth, new_bucket
+from arraylake_core.client.aio_people import AsyncPeople
 from arraylake_core.client.repos import INTERRUPTED_AFTER, RepoRequest, Repos
 from arraylake_core.errors import AlreadyExistsError, ConfirmationError, InvalidOptionError, PluginError, RepoNotFoundError
 from arraylake_core.models import (
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncClient"]
 
 
-class AsyncClient:
+class AsyncClient(AsyncPeople):
     """The asyncio client to a catalog and the repos in it.
 
     Parameters

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from arraylake_core.client.sync_people import People
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
     from datetime import timedelta
@@ -28,16 +30,17 @@ if TYPE_CHECKING:
 __all__ = ["Client"]
 
 
-class Client:
+class Client(People):
     """The blocking client to a catalog and the repos in it: every method does what AsyncClient's of the same name does.
 
     Parameters
     ----------
     service_uri
-        The catalog: ``sqlite:///path`` or ``memory://``. By default ``service.uri`` of the config, and where that is unset the embedded
-        catalog in the user data directory, in which the org ``me`` and a bucket config on the local disk exist from the start.
+        The catalog: ``https://…`` for a service, ``sqlite:///path``, ``postgresql://…`` or ``memory://``. By default ``service.uri`` of the config,
+        and where that is unset the embedded catalog in the user data directory, in which the org ``me`` and a bucket config on the local disk exist
+        from the start.
     token
-        API token, for a service; the embedded catalog needs none.
+        API token, for a service; by default that of the setting ``service.token`` or of ``ARRAYLAKE_TOKEN``. The embedded catalog needs none.
     auth_org
         The organization to log in to; by default ``user.org`` of the config.
     plugins

@@ -31,10 +31,10 @@ from arraylake_core.service.table import Answer, Need, Route
 if TYPE_CHECKING:
     from arraylake_core.catalog.sql_catalog import SqlCatalog
 
-__all__ = ["LINES", "make_app"]
+__all__ = ["LONGEST_LINE", "make_app"]
 
-# The longest request line: a filter of 5,000 characters, each of four bytes, percent-encoded.
-LINES = {"max_line_size": 64 * 1024}
+LONGEST_LINE = 64 * 1024
+"""The longest request line, for ``max_line_size``: a filter of 5,000 characters, each of four bytes, percent-encoded."""
 
 type Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -76,7 +76,7 @@ async def serve(database: str, address: Address, *, auth: str, ready: Callable[[
     from aiohttp import web
 
     from arraylake_core.catalog.open import catalog_from_uri
-    from arraylake_core.service.app import LINES, make_app
+    from arraylake_core.service.app import LONGEST_LINE, make_app
     from arraylake_core.service.settings import settings_from_config
 
     _check(database, address, auth)
@@ -85,7 +85,9 @@ async def serve(database: str, address: Address, *, auth: str, ready: Callable[[
     tls = _tls(address)
     catalog = cast("SqlCatalog", catalog_from_uri(database))
     await catalog.ping()
-    runner = web.AppRunner(make_app(catalog, settings), access_log=None, shutdown_timeout=settings.drain_seconds, **LINES)
+    runner = web.AppRunner(
+        make_app(catalog, settings), access_log=None, shutdown_timeout=settings.drain_seconds, max_line_size=LONGEST_LINE
+    )
     await runner.setup()
     try:
         stop = asyncio.Event()

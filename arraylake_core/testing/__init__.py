@@ -4,5 +4,5 @@ import pytest
 
 # So that a failing kit says what it found, and not only that it failed.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{kit}" for kit in ("auth", "catalog", "catalog_repos", "coordination", "repo_kind", "storage"))
+    *(f"{__name__}.{kit}" for kit in ("auth", "catalog", "catalog_repos", "coordination", "people", "repo_kind", "storage"))
 )

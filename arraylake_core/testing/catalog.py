@@ -25,6 +25,7 @@ from arraylake_core.secret import Secret
 from arraylake_core.testing.catalog_repos import RepoTests
 from arraylake_core.testing.catalog_samples import CANARY, make_repo, names_of, new_bucket, new_repo
 from arraylake_core.testing.coordination import CoordinationTests
+from arraylake_core.testing.people import PeopleTests
 
 if TYPE_CHECKING:
     from arraylake_core.models import AuthConfig
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["CatalogTests"]
 
 
-class CatalogTests(RepoTests, CoordinationTests):
+class CatalogTests(RepoTests, CoordinationTests, PeopleTests):
     """What every catalog does."""
 
     # Organizations

@@ -32,7 +32,8 @@ API = {
 
 
 def public(cls):
-    return {name: value for name, value in vars(cls).items() if not name.startswith("_") and callable(value)}
+    found = {name: getattr(cls, name) for name in dir(cls) if not name.startswith("_")}
+    return {name: value for name, value in found.items() if callable(value)}
 
 
 @pytest.mark.parametrize("client", [AsyncClient, Client])

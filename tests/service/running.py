@@ -16,7 +16,7 @@ from arraylake_core.catalog.acting import acting
 from arraylake_core.catalog.sql_catalog import SqlCatalog
 from arraylake_core.people import IssuedToken, NewToken, Principal, Role
 from arraylake_core.plugins import PluginRegistry
-from arraylake_core.service.app import LINES, make_app
+from arraylake_core.service.app import LONGEST_LINE, make_app
 from arraylake_core.service.settings import ServiceSettings
 
 LOCAL = ("127.0.0.0/8", "::1/128", "localhost")
@@ -114,7 +114,7 @@ def running(
         make_app(catalog, settings or ServiceSettings(allow_networks=LOCAL), registry=registry),
         access_log=None,
         shutdown_timeout=5,
-        **LINES,
+        max_line_size=LONGEST_LINE,
     )
     on_loop(runner.setup())
     try:

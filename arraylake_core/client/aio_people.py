@@ -1,0 +1,180 @@
+"""The part of AsyncClient that is about people: members, grants, API tokens and the audit log."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from arraylake_core.models import Page, RepoModel
+from arraylake_core.names import parse_repo_name
+from arraylake_core.people import AuditEntry, Grant, IssuedToken, Member, NewToken, Principal, Role, Token, parse_role
+
+if TYPE_CHECKING:
+    from arraylake_core.catalog.base import Catalog
+
+__all__ = ["AsyncPeople"]
+
+
+class AsyncPeople:
+    """Members, grants, API tokens and the audit log of a catalog's organizations."""
+
+    _catalog: "Catalog"
+
+    async def whoami(self) -> Principal:
+        """Tell who the client is to the catalog, and what it may do; on the embedded catalog, an operator without a name."""
+        return await self._catalog.whoami()
+
+    async def list_members(self, org: str) -> list[Member]:
+        """List the members of an organization, by e-mail address.
+
+        Parameters
+        ----------
+        org
+            Name of the organization.
+        """
+        return await self._catalog.list_members(org)
+
+    async def set_member(self, org: str, email: str, role: Role | str | None) -> Member:
+        """Make a person a member of an organization, or change a member's role.
+
+        Parameters
+        ----------
+        org
+            Name of the organization.
+        email
+            The person.
+        role
+            ``"reader"``, ``"writer"`` or ``"admin"``; None: a member that sees only what grants and public repos give.
+
+        Raises
+        ------
+        InUseError
+            The last admin would lose that role.
+        """
+        return await self._catalog.set_member(org, email, parse_role(role))
+
+    async def remove_member(self, org: str, user_id: str) -> None:
+        """Remove a member, with the grants and tokens it has in the organization.
+
+        Parameters
+        ----------
+        org
+            Name of the organization.
+        user_id
+            The member's id.
+        """
+        await self._catalog.remove_member(org, user_id)
+
+    async def list_grants(self, name: str) -> list[Grant]:
+        """List who has a role on a repo above what membership gives.
+
+        Parameters
+        ----------
+        name
+            Full name of the repo, ``org/repo``.
+        """
+        return await self._catalog.list_grants(*parse_repo_name(name))
+
+    async def set_grant(self, name: str, email: str, role: Role | str) -> Grant:
+        """Give a person a role on a repo, or change it.
+
+        Parameters
+        ----------
+        name
+            Full name of the repo, ``org/repo``.
+        email
+            The person, who need not be a member.
+        role
+            ``"reader"``, ``"writer"`` or ``"admin"``.
+        """
+        return await self._catalog.set_grant(*parse_repo_name(name), email, parse_role(role) or Role.Reader)
+
+    async def remove_grant(self, name: str, user_id: str) -> None:
+        """Take a person's grant on a repo away.
+
+        Parameters
+        ----------
+        name
+            Full name of the repo, ``org/repo``.
+        user_id
+            The person's id.
+        """
+        await self._catalog.remove_grant(*parse_repo_name(name), user_id)
+
+    async def set_repo_visibility(self, name: str, *, public: bool) -> RepoModel:
+        """Open a repo to everybody who is logged in to the service, for reading, or close it again.
+
+        Parameters
+        ----------
+        name
+            Full name of the repo, ``org/repo``.
+        public
+            Whether everybody who is logged in may read it.
+        """
+        visibility = "AUTHENTICATED_PUBLIC" if public else "PRIVATE"
+        return await self._catalog.modify_repo(*parse_repo_name(name), visibility=visibility)
+
+    async def list_tokens(self, org: str) -> list[Token]:
+        """List API tokens, newest first: all of the organization's to its admins, to others their own.
+
+        Parameters
+        ----------
+        org
+            Name of the organization.
+        """
+        return await self._catalog.list_tokens(org)
+
+    async def create_token(
+        self,
+        org: str,
+        name: str,
+        *,
+        role: Role | str = "writer",
+        repos: Sequence[str] | None = None,
+        expires: datetime | None = None,
+        email: str | None = None,
+    ) -> IssuedToken:
+        """Issue an API token, which is shown this once: ``token.reveal()`` of the answer.
+
+        Parameters
+        ----------
+        org
+            Name of the organization.
+        name
+            What it is for; 1 to 100 characters.
+        role
+            What it may do at most; it never does more than the person it acts for may.
+        repos
+            Names of the only repos that it is for, without the organization; None: all of them.
+        expires
+            When it ends, with a time zone; None: never.
+        email
+            The person it acts for; None: the caller. On the embedded catalog, where nobody is, it must be given.
+        """
+        new = NewToken(
+            name=name, role=parse_role(role) or Role.Reader, repos=None if repos is None else list(repos), expires=expires
+        )
+        return await self._catalog.create_token(org, new, email=email)
+
+    async def revoke_token(self, org: str, token_id: str) -> None:
+        """End an API token at once, and those that were made with it.
+
+        Parameters
+        ----------
+        org
+            Name of the organization.
+        token_id
+            Its id.
+        """
+        await self._catalog.revoke_token(org, token_id)
+
+    async def list_audit(self, org: str, *, page: int = 1, size: int = 50) -> Page[AuditEntry]:
+        """List who did what in an organization, newest first.
+
+        Parameters
+        ----------
+        org
+            Name of the organization.
+        page, size
+            The page, from 1, and how many on it, 1 to 100.
+        """
+        return await self._catalog.list_audit(org, page=page, size=size)
