@@ -1,6 +1,10 @@
-"""xarray's own tests of its Zarr backend, on the store of a V1 repo, in Zarr formats 2 and 3."""
+"""xarray's own tests of its Zarr backend, on the store of a V1 repo, in Zarr formats 2 and 3.
+
+Each format has one of the two ways to read; ``V1_EVERY_FORMAT=1`` gives both ways to both.
+"""
 
 import contextlib
+import os
 import pickle
 from collections.abc import Iterator
 from uuid import uuid4
@@ -8,9 +12,10 @@ from uuid import uuid4
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 from arraylake_v1_repo.sync import Repo
 from xarray.tests.conftest import time_unit, use_dask  # noqa: F401 - fixtures, which ZarrBase asks for by name
-from xarray.tests.test_backends import ZarrBase, default_zarr_format  # noqa: F401 - another one
+from xarray.tests.test_backends import ZarrBase
 from zarr.abc.store import Store
 
 from arraylake_core import Client
@@ -20,6 +25,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part:UserWarning"),
     pytest.mark.filterwarnings("ignore:The data type .* does not have a Zarr V3 specification"),
 ]
+
+
+def formats(usual: int) -> list[int]:
+    return [2, 3] if os.environ.get("V1_EVERY_FORMAT") else [usual]
 
 
 class V1Tests(ZarrBase):
@@ -44,11 +53,21 @@ class TestUncommitted(V1Tests):
 
     place = "file"
 
+    @pytest.fixture(params=formats(2))
+    def default_zarr_format(self, request) -> Iterator[None]:
+        with zarr.config.set(default_zarr_format=request.param):
+            yield
+
 
 class TestCommitted(V1Tests):
     """What a test wrote is committed before it is opened, and read by somebody who opens the repo anew; in memory, by fsspec."""
 
     place = "memory"
+
+    @pytest.fixture(params=formats(3))
+    def default_zarr_format(self, request) -> Iterator[None]:
+        with zarr.config.set(default_zarr_format=request.param):
+            yield
 
     @pytest.fixture(autouse=True)
     def _written(self) -> None:
