@@ -4,7 +4,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from arraylake_core.catalog import Catalog
     from arraylake_core.client import Client
 
 __all__ = [
@@ -29,7 +28,6 @@ __all__ = [
     "ImSure",
     "Output",
     "OutputOption",
-    "ask",
     "confirm",
     "emit",
     "explain",
@@ -69,27 +67,6 @@ def open_client() -> "Iterator[Client]":
 
     with Client() as client:
         yield client
-
-
-def ask[T](work: "Callable[[Catalog], Coroutine[object, object, T]]") -> T:
-    """Ask the catalog that ``--catalog`` or the settings name for what no client has a method for.
-
-    Parameters
-    ----------
-    work
-        What to ask.
-    """
-    from arraylake_core.catalog.open import catalog_from_uri, default_uri
-    from arraylake_core.loops import run
-
-    async def asked() -> T:
-        catalog = catalog_from_uri(default_uri())
-        try:
-            return await work(catalog)
-        finally:
-            await catalog.close()
-
-    return run(asked())
 
 
 def emit[T](value: T, output: Output, view: "Callable[[T], RenderableType] | None" = None) -> None:

@@ -4,10 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from arraylake_core.cli.console import Output, OutputOption, ask, emit, moment, note, table
+from arraylake_core.cli.console import Output, OutputOption, emit, moment, note, open_client, table
 from arraylake_core.cli.members import Email, id_of
 from arraylake_core.cli.upkeep import app
-from arraylake_core.names import parse_repo_name
 from arraylake_core.people import Role
 
 if TYPE_CHECKING:
@@ -23,8 +22,8 @@ Repo = Annotated[str, typer.Argument(help="Full name of the repo: org/repo.")]
 @app.command("grants")
 def list_grants(name: Repo, output: OutputOption = Output.TABLE) -> None:
     """List who has a role on one repo above what membership gives."""
-    org, repo = parse_repo_name(name)
-    emit(ask(lambda catalog: catalog.list_grants(org, repo)), output, _grants)
+    with open_client() as client:
+        emit(client.list_grants(name), output, _grants)
 
 
 @app.command("grant")
@@ -35,16 +34,15 @@ def set_grant(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Give a person a role on one repo, or change it; the person need not be a member."""
-    org, repo = parse_repo_name(name)
-    emit(ask(lambda catalog: catalog.set_grant(org, repo, email, role)), output, _grant)
+    with open_client() as client:
+        emit(client.set_grant(name, email, role), output, _grant)
 
 
 @app.command("revoke-grant")
 def remove_grant(name: Repo, email: Email) -> None:
     """Take a person's grant on a repo away."""
-    org, repo = parse_repo_name(name)
-    user_id = id_of(ask(lambda catalog: catalog.list_grants(org, repo)), email, f"granted a role on {name}")
-    ask(lambda catalog: catalog.remove_grant(org, repo, user_id))
+    with open_client() as client:
+        client.remove_grant(name, id_of(client.list_grants(name), email, f"granted a role on {name}"))
     note(f"Took the grant of {email} on {name} away.")
 
 

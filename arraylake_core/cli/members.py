@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from arraylake_core.cli.console import Output, OutputOption, ask, emit, moment, note, table
+from arraylake_core.cli.console import Output, OutputOption, emit, moment, note, open_client, table
 from arraylake_core.cli.org import app
 from arraylake_core.errors import NotFoundError
 from arraylake_core.people import parse_role, validate_email
@@ -36,7 +36,8 @@ class MemberRole(StrEnum):
 @app.command("members")
 def list_members(name: Org, output: OutputOption = Output.TABLE) -> None:
     """List the members of an organization, by e-mail address."""
-    emit(ask(lambda catalog: catalog.list_members(name)), output, _members)
+    with open_client() as client:
+        emit(client.list_members(name), output, _members)
 
 
 @app.command("set-member")
@@ -47,16 +48,15 @@ def set_member(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Make a person a member of an organization, or change a member's role."""
-    wanted = parse_role(role)
-    emit(ask(lambda catalog: catalog.set_member(name, email, wanted)), output, _member)
+    with open_client() as client:
+        emit(client.set_member(name, email, parse_role(role)), output, _member)
 
 
 @app.command("remove-member")
 def remove_member(name: Org, email: Email) -> None:
     """Remove a member, with the grants and API tokens it has in the organization."""
-    members = ask(lambda catalog: catalog.list_members(name))
-    user_id = id_of(members, email, f"a member of {name!r}")
-    ask(lambda catalog: catalog.remove_member(name, user_id))
+    with open_client() as client:
+        client.remove_member(name, id_of(client.list_members(name), email, f"a member of {name!r}"))
     note(f"Removed {email} from {name!r}.")
 
 
@@ -68,7 +68,8 @@ def list_audit(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """List who did what in an organization, through a service, newest first."""
-    emit(ask(lambda catalog: catalog.list_audit(name, page=page, size=size)), output, _audit)
+    with open_client() as client:
+        emit(client.list_audit(name, page=page, size=size), output, _audit)
 
 
 def id_of(people: "Sequence[Member | Grant]", email: str, what: str) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from arraylake_core.cli.console import Output, OutputOption, ask, emit, moment, note, table
+from arraylake_core.cli.console import Output, OutputOption, emit, moment, note, open_client, table
 from arraylake_core.errors import InvalidOptionError
 from arraylake_core.people import Role
 
@@ -40,18 +40,17 @@ def create_token(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Issue an API token, and print it: this once."""
-    from arraylake_core.people import NewToken
-
     repos = [one.removeprefix(f"{org}/") for one in repo] if repo else None
-    new = NewToken(name=name, role=role, repos=repos, expires=end_after(expires_days))
-    issued = ask(lambda catalog: catalog.create_token(org, new, email=email))
+    with open_client() as client:
+        issued = client.create_token(org, name, role=role, repos=repos, expires=end_after(expires_days), email=email)
     show_token({"id": issued.id}, issued, output)
 
 
 @app.command("list")
 def list_tokens(org: Org, output: OutputOption = Output.TABLE) -> None:
     """List the API tokens of an organization, newest first: admins see all, others their own."""
-    emit(ask(lambda catalog: catalog.list_tokens(org)), output, _tokens)
+    with open_client() as client:
+        emit(client.list_tokens(org), output, _tokens)
 
 
 @app.command("revoke")
@@ -66,7 +65,8 @@ def revoke_token(
         raise InvalidOptionError(
             "that is a token itself, not its id: find the id with `token list`; better make another one, too"
         )
-    ask(lambda catalog: catalog.revoke_token(org, token_id))
+    with open_client() as client:
+        client.revoke_token(org, token_id)
     note(f"Revoked the token {token_id!r}.")
 
 
