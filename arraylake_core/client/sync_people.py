@@ -20,7 +20,9 @@ __all__ = ["People"]
 class People:
     """Members, grants, API tokens and the audit log of a catalog's organizations."""
 
-    _aio: AsyncClient
+    @property
+    def _aio(self) -> AsyncClient:
+        raise NotImplementedError
 
     def whoami(self) -> Principal:
         """Tell who the client is to the catalog, and what it may do."""

@@ -5,11 +5,13 @@ import threading
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 
 import aiohttp
 import msgspec
 from aiohttp import web
+from multidict import CIMultiDict
 from yarl import URL
 
 from arraylake_core.catalog.acting import acting
@@ -70,13 +72,13 @@ class RunningService:
     ) -> Reply:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        data = raw if raw is not None else None if body is None else msgspec.json.encode(body)
+        data = BytesIO(raw) if raw is not None else None if body is None else msgspec.json.encode(body)
         url = URL(self.uri + path, encoded=True)
         async with (
             aiohttp.ClientSession() as session,
             session.request(method, url, data=data, headers=headers, allow_redirects=False) as answer,
         ):
-            return Reply(answer.status, dict(answer.headers), await answer.read())
+            return Reply(answer.status, CIMultiDict(answer.headers), await answer.read())
 
     def member(self, org: str, email: str, role: Role | None) -> Principal:
         """Make a person a member."""
