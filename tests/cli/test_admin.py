@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from arraylake_core.catalog.keys import Key
 from arraylake_core.catalog.sql_catalog import SqlCatalog
 from arraylake_core.people import Principal, Role
 from tests.cli.conftest import Run
+from tests.servers.postgres import Postgres
 
 ADA, BO = "ada@example.org", "bo@example.org"
 
@@ -286,3 +288,49 @@ def test_the_real_program_sets_a_database_up(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["org"] == "acme"
     assert {found.name for found in (tmp_path / "new").iterdir()} >= {"lake.db", "lake.key"}
+
+
+# PostgreSQL
+
+
+@pytest.fixture
+def databases(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
+    """Two empty databases; keys are kept in a data directory of the test's own."""
+    monkeypatch.setenv("ARRAYLAKE_DATA__DIR", str(tmp_path / "data"))
+    config.refresh()
+    names = postgres.new_database(), postgres.new_database()
+    yield postgres.uri(names[0]), postgres.uri(names[1])
+    for name in names:
+        postgres.drop(name)
+    monkeypatch.undo()
+    config.refresh()
+
+
+def test_an_empty_postgresql_database_is_set_up_backed_up_and_restored(
+    run: Run, uri: str, databases: tuple[str, str], tmp_path: Path
+) -> None:
+    first, second = databases
+    made = run("admin", "create-org", "acme", "--admin-email", ADA, "--database", first, "--output", "json")
+    assert made.code == 0, made.err
+    assert isinstance(made.json, dict)
+    assert made.json["org"] == "acme"
+    assert run("admin", "create-org", "acme", "--admin-email", ADA, "--database", first).code == 1
+    assert run("admin", "migrate", "--database", first).code == 0
+    assert run("admin", "rotate-key", "--database", first).code == 0
+    saved = run("admin", "backup", str(tmp_path / "saved.zip"), "--database", first)
+    assert saved.code == 0, saved.err
+    (key,) = (tmp_path / "data").glob("*.key")
+    assert str(key) in saved.err
+    refused = run("admin", "restore", str(tmp_path / "saved.zip"), "--database", second)
+    assert refused.code == 1
+    missing = refused.err.partition("the key file ")[2].partition(", which")[0]
+    shutil.copy(key, missing)
+    restored = run("admin", "restore", str(tmp_path / "saved.zip"), "--database", second)
+    assert restored.code == 0, restored.err
+    assert run("admin", "restore", str(tmp_path / "saved.zip"), "--database", second).code == 1
+    # And into SQLite, whose key file lies beside it.
+    shutil.copy(key, Path(uri.removeprefix("sqlite:///")).with_suffix(".key"))
+    assert run("admin", "restore", str(tmp_path / "saved.zip"), "--database", uri).code == 0
+    principal = authenticate(uri, made.json["token"])
+    assert principal is not None
+    assert principal.role_in("acme") is Role.Admin

@@ -11,6 +11,7 @@ import pytest
 
 from arraylake_core.catalog.home import file_home
 from arraylake_core.catalog.sql_catalog import SqlCatalog
+from arraylake_core.people import Role
 from arraylake_core.service.settings import ServiceSettings
 from tests.service.conftest import Peopled
 from tests.service.running import running
@@ -39,8 +40,8 @@ BODIES = {
     "null": (b"null", 422),
     "a wrong type": (b'{"name": 5}', 422),
     "an unknown field": (b'{"name": "ocean", "owner": "me"}', 422),
-    "deep nesting": (DEEP, 400),
-    "deep nesting in a field": (b'{"name": "ocean", "metadata": {"k": ' + b"[" * 50_000 + b"]" * 50_000 + b"}}", 400),
+    "deep nesting": (DEEP, 422),
+    "deep nesting in a field": (b'{"name": "ocean", "metadata": {"k": ' + b"[" * 50_000 + b"]" * 50_000 + b"}}", 422),
     "a huge number": (b'{"name": "ocean", "spec_version": 1' + b"0" * 4000 + b"}", 422),
     "NaN": (b'{"name": "ocean", "metadata": {"k": NaN}}', 400),
     "half a surrogate pair": (b'{"name": "ocean", "description": "\\ud800"}', 400),
@@ -57,6 +58,8 @@ BODIES = {
 @pytest.mark.parametrize("what", BODIES)
 def test_p25_bodies(peopled: Peopled, what: str) -> None:
     body, status = BODIES[what]
+    bucket = {"nickname": "mem", "platform": "memory", "name": "lake"}
+    assert peopled.service.ask("POST", "/orgs/acme/buckets", peopled.tokens["admin"], body=bucket).status == 201
     before = everything(peopled)
     answer = peopled.service.ask("POST", "/orgs/acme/repos", peopled.tokens["admin"], raw=body)
     assert answer.status == status, answer.body
@@ -220,6 +223,17 @@ def test_p1_a_repeated_token_request_gets_the_same_token_and_none_is_kept_in_the
         assert not any(token[start : start + 12].encode() in data for start in range(4, len(token) - 12))
 
 
+def test_p25_deep_documents_of_any_shape(peopled: Peopled) -> None:
+    """A ref takes any JSON document, but none that nests without end."""
+    service, admin = peopled.service, peopled.tokens["admin"]
+    service.ask("POST", "/orgs/acme/buckets", admin, body={"nickname": "mem", "platform": "memory", "name": "lake"})
+    service.ask("POST", "/orgs/acme/repos", admin, body={"name": "ocean"})
+    for raw in (DEEP, b"[" * 100_000 + b"]" * 100_000):
+        answer = service.ask("PUT", "/repos/acme/ocean/refs/deep", admin, raw=raw, headers={"If-None-Match": "*"})
+        assert answer.status == 400, answer.body
+    assert service.ask("GET", "/repos/acme/ocean/refs", admin).json == []
+
+
 def test_refs_are_changed_by_compare_and_swap_only(peopled: Peopled) -> None:
     service, admin = peopled.service, peopled.tokens["admin"]
     service.ask("POST", "/orgs/acme/buckets", admin, body={"nickname": "mem", "platform": "memory", "name": "lake"})
@@ -242,8 +256,8 @@ def test_refs_are_changed_by_compare_and_swap_only(peopled: Peopled) -> None:
 def test_rates_are_limited(tmp_path: Path) -> None:
     settings = ServiceSettings(requests_per_second=1, failures_per_minute=3)
     with running(SqlCatalog(file_home(tmp_path / "catalog.db")), settings) as service:
-        service.member("me", "ada@example.org", None)
-        token = service.token("me", "ada@example.org").token.reveal()
+        service.member("me", "ada@example.org", Role.Reader)
+        token = service.token("me", "ada@example.org", Role.Reader).token.reveal()
         found = [service.ask("GET", "/user", token).status for _ in range(4)]
         assert found[:2] == [200, 200]
         assert 429 in found
