@@ -11,6 +11,9 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "security.md"
 PLACES = ("arraylake_core", "plugins", "tests")
 PROMISES = {
+    1: "API tokens are kept as a keyed hash alone, shown once, and compared in constant time; no table, file or backup holds one, or a piece of it.",
+    2: "A token that was revoked or has expired, and rights that were taken away, end on every replica within 5 seconds.",
+    3: "A token never does more than its person and the token that it was made with may do, now or later.",
     9: "Storage secrets are encrypted at rest, each bound to its row: a ciphertext that is moved or changed fails. Keys rotate. No key, no start.",
     10: "No secret shows in a repr, text, log, traceback, JSON or the command line's output.",
     11: "Pickles of clients, repos, sessions and stores carry no long-lived secret; a new process gets credentials of its own.",
@@ -18,6 +21,7 @@ PROMISES = {
     14: "No two live repos overlap in storage, whatever the order of requests and the spelling of the endpoint; the database itself sees to it.",
     17: "Virtual chunks are read from granted places only, each with its own credentials, never with the repo's.",
     18: "A bucket is called safe for concurrent commits only where conditional writes are seen to work.",
+    20: "Nobody gets more rights in a roundabout way; the last admin stays.",
     21: "No update is lost: of processes that commit at once, of workers that share a session, and where the answer to a commit was cut off.",
     22: "A crash at any point leaves nothing, or a record that `repair_repos` mends; what was committed to a V1 repo stays whole.",
     23: "Collecting garbage deletes nothing that is reached or young, with commits, new branches, live sessions and another collection going on.",
