@@ -8,11 +8,11 @@ import hmac
 from typing import cast
 
 from msgspec.structs import replace
-from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, Select, and_, func, literal, not_, or_, select
+from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, Select, and_, bindparam, func, literal, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arraylake_core.catalog.sql_secrets import TOKENS, SecretRecords
-from arraylake_core.catalog.tables import grants, members, orgs, repos, token_repos, tokens, users
+from arraylake_core.catalog.tables import Utc, grants, members, orgs, repos, token_repos, tokens, users
 from arraylake_core.catalog.tokens import checksum_fits, digest_of
 from arraylake_core.models import utc_now
 from arraylake_core.people import Principal, Role, least
@@ -33,14 +33,14 @@ class PrincipalRecords(SecretRecords):
             return None
         digest = digest_of(token, key)
         async with self._read(single=True) as connection:
-            row = await _token_row(connection, tokens.c.digest == digest)
+            row = (await connection.execute(_BY_DIGEST, {"wanted": digest, "now": utc_now()})).mappings().one_or_none()
         if row is None or not hmac.compare_digest(row["digest"], digest):
             return None
         return _token_principal(row)
 
     async def _principal_of_token(self, connection: AsyncConnection, token_id: str) -> Principal | None:
         """Return whom a token stands for, as of this transaction."""
-        row = await _token_row(connection, tokens.c.id == token_id)
+        row = (await connection.execute(_BY_ID, {"wanted": token_id, "now": utc_now()})).mappings().one_or_none()
         return None if row is None else _token_principal(row)
 
     async def _principal_of_user(self, connection: AsyncConnection, user_id: str, org_id: str | None = None) -> Principal | None:
@@ -51,19 +51,16 @@ class PrincipalRecords(SecretRecords):
         return None if row is None else _person(row)
 
 
-async def _token_row(connection: AsyncConnection, condition: ColumnElement[bool]) -> RowMapping | None:
-    """Return a token with its person's rights; None where it, or one that it was made with, has ended."""
-    return (await connection.execute(_token_query(condition))).mappings().one_or_none()
-
-
-def _token_query(condition: ColumnElement[bool]) -> Select[tuple[object, ...]]:
+def _token_query(known_by: ColumnElement[str]) -> Select[tuple[object, ...]]:
+    """Select a token with its person's rights; nothing where it, or one that it was made with, has ended."""
+    condition = known_by == bindparam("wanted")
     line = select(tokens.c.id, tokens.c.parent_id).where(condition).cte("line", recursive=True)
     line = line.union(select(tokens.c.id, tokens.c.parent_id).where(tokens.c.id == line.c.parent_id))
     above, owners = tokens.alias("above"), users.alias("owners")
     # An operator's token, which has no organization, ends when its person stops being one.
     ended = or_(
         above.c.revoked.is_not(None),
-        above.c.expires <= utc_now(),
+        above.c.expires <= bindparam("now", type_=Utc),
         and_(above.c.org_id.is_(None), not_(owners.c.operator)),
     )
     dead = select(above.c.id).where(above.c.id.in_(select(line.c.id)), above.c.user_id == owners.c.id, ended).exists()
@@ -106,6 +103,11 @@ _PERSON = (
     users.c.family_name,
     users.c.operator,
 )
+
+
+# Put together once: each request asks one of them.
+_BY_DIGEST = _token_query(tokens.c.digest)
+_BY_ID = _token_query(tokens.c.id)
 
 
 def _person(row: RowMapping) -> Principal:
