@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from arraylake_core import config
-from arraylake_core.cli.console import Output, OutputOption, emit, moment, note, table
+from arraylake_core.cli.console import PROGRAM, Output, OutputOption, emit, moment, note, table
 from arraylake_core.cli.token import Days, end_after, show_token
 from arraylake_core.errors import AlreadyExistsError, InvalidOptionError, OrgNotFoundError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from arraylake_core.catalog.backup_file import BackupManifest
     from arraylake_core.catalog.sql_catalog import SqlCatalog
+    from arraylake_core.people import Principal
 
 __all__ = ["app", "database_uri"]
 
@@ -97,7 +98,15 @@ async def create_org(
             await catalog.set_member(org, admin_email, Role.Admin)
             new = NewToken(name="admin", role=Role.Admin, expires=expires)
             issued = await catalog.create_token(org, new, email=admin_email)
+            await catalog.add_audit(_console(), org, "create_org", f"{org}: {issued.email} is admin, by the token {issued.id}")
     show_token({"org": org}, issued, output)
+
+
+def _console() -> "Principal":
+    """Return whom the audit log names for what is done here: nobody logs in to a command line."""
+    from arraylake_core.people import Principal
+
+    return Principal(id="", user_id="", email="", name=f"{PROGRAM} admin", operator=True)
 
 
 @app.command("create-operator")

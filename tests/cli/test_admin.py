@@ -52,6 +52,8 @@ def test_create_org_prints_the_org_and_a_token_once(run: Run, uri: str) -> None:
     again = run("admin", "create-org", "acme", "--admin-email", ADA, "--database", uri, "--output", "json")
     assert (again.code, again.out) == (1, "")
     assert "--new-token" in again.err
+    (entry,) = run("org", "audit", "acme", "--output", "json").json["items"]
+    assert (entry["principal"], entry["action"]) == ("arraylake-core admin", "create_org")
     assert document["token"] not in Path(uri.removeprefix("sqlite:///")).read_bytes().decode("latin1")
 
 
