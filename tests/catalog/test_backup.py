@@ -3,6 +3,7 @@
 import asyncio
 import json
 import stat
+import sys
 import zipfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import zarr
-from sqlalchemy import insert, select
+from sqlalchemy import insert, inspect, select
 
 from arraylake_core import Client, config
 from arraylake_core.catalog.acting import acting
@@ -464,3 +465,54 @@ async def _copy(home: Home, saved: Path, target: Home) -> None:
     await restored.restore(saved)
     for catalog in (source, restored):
         await catalog.close()
+
+
+# A crash
+
+
+@pytest.mark.parametrize("target", BOTH, indirect=True)
+async def test_p22_a_restore_that_is_killed_leaves_nothing(catalog: SqlCatalog, target: Home, saved: Path) -> None:
+    for number in range(60):
+        await make_repo(catalog, f"repo-{number}")
+    await catalog.backup(saved)
+    before = await contents(catalog)
+    script = f"""
+import asyncio, sys
+from pathlib import Path
+from arraylake_core.catalog import catalog_from_uri
+catalog = catalog_from_uri({target.uri!r})
+print("ready", flush=True)
+asyncio.run(catalog.restore(Path(sys.argv[1])))
+"""
+    killed = 0
+    for delay in (0.05, 0.2, 0.35, 0.5, 0.65):
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, str(saved), stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        await process.stdout.readline()
+        await asyncio.sleep(delay)
+        if process.returncode is None:
+            process.kill()
+            killed += 1
+        await process.wait()
+        if await _is_restored(target, before):
+            break
+    else:
+        restored = SqlCatalog(target)
+        await restored.restore(saved)
+        assert await contents(restored) == before
+        await restored.close()
+    assert killed
+
+
+async def _is_restored(target: Home, before: dict[str, list[tuple[object, ...]]]) -> bool:
+    """Tell whether the catalog is there, and make sure that otherwise none of it is."""
+    if not await target.database.exists():
+        return False
+    async with target.database.read() as connection:
+        tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+    if not tables:
+        return False
+    restored = SqlCatalog(target)
+    assert await contents(restored) == before
+    await restored.close()
+    return True
