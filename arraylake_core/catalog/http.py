@@ -44,6 +44,7 @@ class HttpCatalog(HttpPeople):
 
     def __init__(self, base: str, fingerprint: str) -> None:
         super().__init__(transport_to(base, fingerprint))
+        self._transport.use(self)
 
     @property
     def uri(self) -> str:
@@ -66,8 +67,8 @@ class HttpCatalog(HttpPeople):
         return catalog_from_uri, (self.handle,)
 
     async def close(self) -> None:
-        """Close the connections; the next request opens new ones."""
-        await self._transport.close()
+        """Close the connections that nobody else in the process uses; the next request opens new ones."""
+        await self._transport.leave(self)
 
     def coordination(self, repo_id: str) -> Coordination:
         """Return the refs and journals of a repo."""

@@ -17,6 +17,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple, cast, override
 from urllib.parse import urlencode
 from uuid import uuid4
+from weakref import WeakSet
 
 import msgspec
 
@@ -95,6 +96,17 @@ class Transport:
         self._pid = os.getpid()
         self._sessions: dict[asyncio.AbstractEventLoop, ClientSession] = {}
         self._has_answered = False
+        self._users: WeakSet[object] = WeakSet()
+
+    def use(self, user: object) -> None:
+        """Note who uses this way: while one does, another's ``close`` breaks off nothing."""
+        self._users.add(user)
+
+    async def leave(self, user: object) -> None:
+        """Let a user go, and close the sessions after the last one."""
+        self._users.discard(user)
+        if not self._users:
+            await self.close()
 
     @override
     def __repr__(self) -> str:

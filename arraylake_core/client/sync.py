@@ -69,6 +69,9 @@ class Client(People):
 
         self._given = (service_uri, Secret(token) if token else None, auth_org, plugins)
         self._twin: AsyncClient | None = None
+        if service_uri is not None and "://" in service_uri and not service_uri.startswith(("sqlite:", "memory:")):
+            # What is wrong with a service's URI or a token is told here, and not where a repo is opened.
+            self._twin = self._aio
 
     @property
     def _aio(self) -> AsyncClient:

@@ -20,7 +20,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from arraylake_core.errors import InvalidOptionError
 from arraylake_core.names import shown
 
-__all__ = ["ensure_public", "guarded_connector", "is_public"]
+__all__ = ["check_networks", "ensure_public", "guarded_connector", "is_public"]
 
 type _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -48,6 +48,11 @@ def _allowed(allow: tuple[str, ...]) -> _Allowed:
                 ) from None
             hosts.add(entry.lower())
     return _Allowed(frozenset(hosts), tuple(networks))
+
+
+def check_networks(allow: Sequence[str]) -> None:
+    """Refuse a setting ``service.allow_networks`` that names neither hosts nor networks."""
+    _allowed(tuple(allow))
 
 
 def is_public(address: str, allow: Sequence[str] = ()) -> bool:

@@ -77,11 +77,13 @@ async def serve(database: str, address: Address, *, auth: str, ready: Callable[[
 
     from arraylake_core.catalog.open import catalog_from_uri
     from arraylake_core.service.app import LONGEST_LINE, make_app
+    from arraylake_core.service.netguard import check_networks
     from arraylake_core.service.settings import settings_from_config
 
     _check(database, address, auth)
     local = is_loopback(address.host)
     settings = settings_from_config(authenticated=auth != "none", loopback=local)
+    check_networks(settings.allow_networks)
     tls = _tls(address)
     catalog = cast("SqlCatalog", catalog_from_uri(database))
     await catalog.ping()
