@@ -9,16 +9,17 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, supp
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
-from sqlalchemy import Table
+from sqlalchemy import Dialect, Select, Table
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.types import TypeDecorator
 
 from arraylake_core.errors import ArraylakeError, CatalogError, ConflictError, StorageError
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
-__all__ = ["ConstraintError", "Database", "Engines", "SchemaError", "insert_into", "insert_missing", "os_problem"]
+__all__ = ["ConstraintError", "Database", "Engines", "Prepared", "SchemaError", "insert_into", "insert_missing", "os_problem"]
 
 
 class ConstraintError(ConflictError):
@@ -27,6 +28,29 @@ class ConstraintError(ConflictError):
 
 class SchemaError(CatalogError):
     """The database has not the tables of a catalog."""
+
+
+class Prepared:
+    """A SELECT that is compiled once, and whose rows come as the driver has them: cheap to fetch, and to compare with what was fetched before.
+
+    Parameters
+    ----------
+    query
+        The query; its parameters are bound by name.
+    """
+
+    def __init__(self, query: Select[tuple[object, ...]]) -> None:
+        self.query = query
+        self.compiled: tuple[str, Mapping[str, object]] | None = None
+        self._columns = [
+            (name, column.type if isinstance(column.type, TypeDecorator) else None)
+            for name, column in query.selected_columns.items()
+        ]
+
+    def decoded(self, row: Sequence[object], dialect: Dialect) -> dict[str, object]:
+        """Return what a row means, by the names of the columns."""
+        columns = zip(self._columns, row, strict=True)
+        return {name: kind.process_result_value(value, dialect) if kind else value for (name, kind), value in columns}
 
 
 class Database(Protocol):
@@ -52,6 +76,24 @@ class Database(Protocol):
         single
             Whether each statement may see a state of its own, which saves what beginning and ending a transaction costs.
         """
+        ...
+
+    async def rows(
+        self, statement: Prepared, parameters: Mapping[str, object], connection: AsyncConnection | None = None
+    ) -> Sequence[Sequence[object]]:
+        """Return the rows of one statement, as the driver has them.
+
+        Parameters
+        ----------
+        statement, parameters
+            What is asked.
+        connection
+            The transaction to ask in; None asks by itself.
+        """
+        ...
+
+    def decoded(self, statement: Prepared, row: Sequence[object]) -> dict[str, object]:
+        """Return what such a row means, by the names of the columns."""
         ...
 
     def write(self, *, exclusive: bool = True) -> AbstractAsyncContextManager[AsyncConnection]:

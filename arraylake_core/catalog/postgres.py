@@ -6,21 +6,22 @@ and ends a transaction is sent here. All that is PostgreSQL's own is in this mod
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Any, cast, override
 
 import asyncpg
-from sqlalchemy import event
+from sqlalchemy import Dialect, event
+from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
-from sqlalchemy.util import await_only
+from sqlalchemy.util import await_only, greenlet_spawn
 
 from arraylake_core.catalog.dsn import Dsn
-from arraylake_core.catalog.engine import ConstraintError, Engines, SchemaError, os_problem
+from arraylake_core.catalog.engine import ConstraintError, Engines, Prepared, SchemaError, os_problem
 from arraylake_core.errors import ArraylakeError, CatalogError, ConflictError, InvalidOptionError, StorageError
 
 __all__ = ["PostgresDatabase"]
@@ -46,6 +47,7 @@ _LOCK = f"SELECT pg_advisory_xact_lock({_WRITERS})"
 _SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 # What a database says that is going down, coming up, or has cut a connection; and what never reached it.
+_DIALECT = cast("Dialect", asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
 _GONE = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")
 
 
@@ -74,6 +76,40 @@ class PostgresDatabase:
         """Give a connection that sees one state throughout, or, for a single statement, one that saves the round trips for that."""
         async with self._connected("" if single else _SNAPSHOT) as connection:
             yield connection
+
+    async def rows(
+        self, statement: Prepared, parameters: Mapping[str, object], connection: AsyncConnection | None = None
+    ) -> Sequence[Sequence[object]]:
+        """Return the rows of one statement, past SQLAlchemy, which would take longer over it than the database itself."""
+        if statement.compiled is None:
+            compiled = statement.query.compile(dialect=_DIALECT)
+            statement.compiled = str(compiled), {name: compiled.params[name] for name in compiled.positiontup or ()}
+        text, given = statement.compiled
+        arguments = [parameters.get(name, value) for name, value in given.items()]
+        with self.translated():
+            if connection is not None:
+                return cast("Sequence[Sequence[object]]", await _driver(connection).fetch(text, *arguments))
+            pool = (await self._engines.current()).pool
+            for left in range(self._dsn.pool_size, -1, -1):
+                held = await greenlet_spawn(pool.connect)
+                driver = cast("asyncpg.Connection[asyncpg.Record]", held.driver_connection)
+                try:
+                    return cast("Sequence[Sequence[object]]", await driver.fetch(text, *arguments))
+                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                    # As in _begun: each one of the pool may be lost.
+                    if not _is_lost(error, driver):
+                        raise
+                    driver.terminate()
+                    await greenlet_spawn(held.invalidate)
+                    if not left:
+                        raise
+                finally:
+                    await greenlet_spawn(held.close)
+        raise AssertionError("unreachable")
+
+    def decoded(self, statement: Prepared, row: Sequence[object]) -> dict[str, object]:
+        """Return what such a row means, by the names of the columns."""
+        return statement.decoded(row, _DIALECT)
 
     @asynccontextmanager
     async def write(self, *, exclusive: bool = True) -> AsyncIterator[AsyncConnection]:

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import RowMapping, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from arraylake_core.catalog.engine import insert_missing
+from arraylake_core.catalog.engine import Prepared, insert_missing
 from arraylake_core.catalog.home import Home
 from arraylake_core.catalog.sealing import SealedAuth, Vault
 from arraylake_core.catalog.tables import buckets, encryption_keys, orgs, repos
@@ -152,6 +152,13 @@ class Records(ABC):
         async with self._home.database.write(exclusive=exclusive) as connection:
             yield connection
 
+    async def _rows(self, statement: Prepared, parameters: Mapping[str, object]) -> Sequence[Sequence[object]]:
+        """Return the rows of one statement, as the driver has them."""
+        joined = self._joined(writing=False)
+        if joined is None:
+            await self._ready()
+        return await self._home.database.rows(statement, parameters, joined)
+
     @abstractmethod
     async def _ready(self) -> None:
         """Make sure that the catalog can be used."""
@@ -203,7 +210,7 @@ class Records(ABC):
         """Select repos with the name of their organization and all of their bucket config."""
         return REPO_QUERY
 
-    def _repo(self, row: RowMapping) -> RepoModel:
+    def _repo(self, row: RowMapping | Mapping[str, object]) -> RepoModel:
         bucket = {name.removeprefix(_BUCKET): value for name, value in row.items() if name.startswith(_BUCKET)}
         status = msgspec.convert(row["status"], RepoStatus)
         return _model(RepoModel, {**row, "status": status, "bucket": self._bucket_model(bucket)})

@@ -6,8 +6,11 @@ from sqlalchemy import Select, select
 
 from arraylake_core.catalog.records import Records
 from arraylake_core.catalog.tables import buckets, orgs, repos
+from arraylake_core.models import RepoModel
 
-__all__ = ["AccessRecords", "RepoFacts"]
+__all__ = ["AccessRecords", "RepoFacts", "facts_of"]
+
+_PUBLIC = "AUTHENTICATED_PUBLIC"
 
 
 class RepoFacts(NamedTuple):
@@ -28,6 +31,11 @@ class RepoFacts(NamedTuple):
     is_public: bool
 
 
+def facts_of(repo: RepoModel) -> RepoFacts:
+    """Return the facts of a live repo."""
+    return RepoFacts(repo.id, repo.org, repo.name, repo.kind, repo.visibility == _PUBLIC)
+
+
 class AccessRecords(Records):
     """Look-ups for decisions on access."""
 
@@ -43,12 +51,12 @@ class AccessRecords(Records):
     async def org_of_bucket(self, bucket_id: str) -> str | None:
         """Return the name of the organization that a bucket config belongs to, or None."""
         query = select(orgs.c.name).join(buckets, buckets.c.org_id == orgs.c.id).where(buckets.c.id == bucket_id)
-        async with self._read() as connection:
+        async with self._read(single=True) as connection:
             found = await connection.scalar(query)
         return None if found is None else str(found)
 
     async def _facts(self, query: Select[tuple[str, str, str, str, bool]]) -> RepoFacts | None:
-        async with self._read() as connection:
+        async with self._read(single=True) as connection:
             row = (await connection.execute(query)).mappings().one_or_none()
         return None if row is None else RepoFacts(**row)
 
@@ -58,7 +66,5 @@ _FACTS = select(
     orgs.c.name.label("org"),
     repos.c.name,
     repos.c.kind,
-    ((repos.c.visibility == "AUTHENTICATED_PUBLIC") & repos.c.deleted_at.is_(None) & (repos.c.state == "active")).label(
-        "is_public"
-    ),
+    ((repos.c.visibility == _PUBLIC) & repos.c.deleted_at.is_(None) & (repos.c.state == "active")).label("is_public"),
 ).join(orgs, repos.c.org_id == orgs.c.id)

@@ -54,6 +54,7 @@ class SqlCatalog(
         """Let go of everything; the catalog opens again when it is next used."""
         self._is_ready = False
         self._opened.clear()
+        self._known.clear()
         await self._home.database.close()
 
     async def migrate(self) -> None:

@@ -2,15 +2,17 @@
 
 import hashlib
 import json
+from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from math import ceil
-from typing import cast
+from typing import NamedTuple, cast
 
 from sqlalchemy import RowMapping, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arraylake_core.catalog.base import OpenRepo, UnfinishedRepo
-from arraylake_core.catalog.engine import ConstraintError
+from arraylake_core.catalog.engine import ConstraintError, Prepared
+from arraylake_core.catalog.home import Home
 from arraylake_core.catalog.paging import validate_page
 from arraylake_core.catalog.records import REPO_QUERY, Records, later, status_document, suggestion
 from arraylake_core.catalog.tables import buckets, metadata_index, orgs, repos
@@ -40,8 +42,30 @@ _LIVE = REPO_QUERY.where(
 )
 
 
+_OPENED = Prepared(_LIVE)
+_KEPT = 2048
+
+
+class _Known(NamedTuple):
+    """A repo as it was read last: the rows, and what they mean."""
+
+    row: Sequence[object]
+    virtual: Sequence[object]
+    opened: OpenRepo
+
+
 class RepoRecords(Records):
-    """The records of repos."""
+    """The records of repos.
+
+    Parameters
+    ----------
+    home
+        Where the catalog is.
+    """
+
+    def __init__(self, home: Home) -> None:
+        super().__init__(home)
+        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
 
     async def list_repos(
         self,
@@ -97,21 +121,53 @@ class RepoRecords(Records):
 
     async def open_repo(self, org: str, repo: str) -> OpenRepo:
         """Return all that opening a live repo needs, in one statement or two."""
-        async with self._read(single=True) as connection:
-            while True:
-                row = await self._live(connection, org, repo)
-                containers = cast("dict[str, str]", row["virtual_chunk_containers"])
-                if not containers:
-                    return OpenRepo(repo=self._repo(row), virtual_buckets={})
-                # The containers once more, of the same moment as the bucket configs: a bucket config may have been renamed in between.
-                named = buckets.c.nickname.in_(sorted(set(containers.values())))
-                query = select(repos.c.virtual_chunk_containers.label("containers"), buckets).where(repos.c.id == row["id"])
-                here = repos.outerjoin(buckets, (buckets.c.org_id == repos.c.org_id) & named)
+        found = await self._read_open(org, repo, None)
+        if found is None:
+            async with self._read() as connection:
+                raise await self._repo_missing(connection, org, repo)
+        return found.opened
+
+    async def find_open(self, org: str, repo: str) -> OpenRepo | None:
+        """Return what open_repo does, or None. Where nothing has changed, it is what was returned before, and not to be changed by anyone.
+
+        The database is asked each time, and what it says is compared: what was read before saves work, and never decides.
+        """
+        known = self._known.get((org, repo))
+        found = await self._read_open(org, repo, known)
+        if found is None:
+            self._known.pop((org, repo), None)
+            return None
+        if found is not known:
+            self._known[org, repo] = found
+            while len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+        return found.opened
+
+    async def _read_open(self, org: str, repo: str, known: _Known | None) -> _Known | None:
+        parameters = {"org": validate_org(org), "repo": validate_repo(repo)}
+        while True:
+            rows = await self._rows(_OPENED, parameters)
+            if not rows:
+                return None
+            if known is not None and known.row == rows[0] and not known.virtual:
+                return known
+            row = self._home.database.decoded(_OPENED, rows[0])
+            containers = cast("dict[str, str]", row["virtual_chunk_containers"])
+            if not containers:
+                return _Known(rows[0], (), OpenRepo(repo=self._repo(row), virtual_buckets={}))
+            # The containers once more, of the same moment as the bucket configs: a bucket config may have been renamed in between.
+            named = buckets.c.nickname.in_(sorted(set(containers.values())))
+            query = select(repos.c.virtual_chunk_containers.label("containers"), buckets).where(repos.c.id == row["id"])
+            here = repos.outerjoin(buckets, (buckets.c.org_id == repos.c.org_id) & named)
+            async with self._read(single=True) as connection:
                 found = (await connection.execute(query.select_from(here))).mappings().all()
-                if found and found[0]["containers"] == containers:
-                    break
-        virtual = {bucket["nickname"]: self._bucket(bucket) for bucket in found if bucket["id"] is not None}
-        return OpenRepo(repo=self._repo(row), virtual_buckets=virtual)
+            if not found or found[0]["containers"] != containers:
+                continue
+            virtual = tuple(tuple(bucket.values()) for bucket in found)
+            if known is not None and (known.row, known.virtual) == (rows[0], virtual):
+                return known
+            named_so = {bucket["nickname"]: self._bucket(bucket) for bucket in found if bucket["id"] is not None}
+            return _Known(rows[0], virtual, OpenRepo(repo=self._repo(row), virtual_buckets=named_so))
 
     async def unfinished_repos(self, org: str | None = None) -> list[UnfinishedRepo]:
         """Return the pending and the deleted repos, of one organization or of all, oldest first."""

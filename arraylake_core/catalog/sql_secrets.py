@@ -32,6 +32,10 @@ class SecretRecords(Records):
         super().__init__(home)
         self._opened: dict[str, bytes] = {}
 
+    async def load_secrets(self) -> None:
+        """Read the secrets that there are, so that the first request need not."""
+        await self._secret(TOKENS)
+
     async def _secret(self, name: str) -> bytes | None:
         """Return a secret, or None before its first use. A secret never changes, so that it is read once."""
         if name not in self._opened:

@@ -7,7 +7,7 @@ open, and a fork takes nothing along. All that is SQLite's own is in this module
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from arraylake_core.catalog.engine import ConstraintError, Engines, SchemaError, os_problem
+from arraylake_core.catalog.engine import ConstraintError, Engines, Prepared, SchemaError, os_problem
 from arraylake_core.errors import ArraylakeError, CatalogError, StorageError
 
 __all__ = ["SqliteDatabase", "translated"]
@@ -55,6 +55,19 @@ class SqliteDatabase:
         """Give a connection that sees one state of the database throughout; ``single`` saves nothing here."""
         async with self._connected(immediate=False) as connection:
             yield connection
+
+    async def rows(
+        self, statement: Prepared, parameters: Mapping[str, object], connection: AsyncConnection | None = None
+    ) -> Sequence[Sequence[object]]:
+        """Return the rows of one statement."""
+        if connection is not None:
+            return (await connection.execute(statement.query, parameters)).all()
+        async with self.read() as own:
+            return (await own.execute(statement.query, parameters)).all()
+
+    def decoded(self, statement: Prepared, row: Sequence[object]) -> dict[str, object]:
+        """Return such a row by the names of the columns: it was decoded on the way."""
+        return dict(zip(statement.query.selected_columns.keys(), row, strict=True))
 
     @asynccontextmanager
     async def write(self, *, exclusive: bool = True) -> AsyncIterator[AsyncConnection]:

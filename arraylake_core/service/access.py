@@ -5,6 +5,7 @@ What is hidden from a caller answers exactly as what does not exist.
 
 from typing import TYPE_CHECKING
 
+from arraylake_core.catalog.sql_access import facts_of
 from arraylake_core.errors import BucketConfigNotFoundError, OrgNotFoundError, PermissionDeniedError, RepoNotFoundError
 from arraylake_core.names import shown, validate_org, validate_repo
 from arraylake_core.people import Principal, Role
@@ -77,8 +78,13 @@ async def _permit_repo(call: "Call", need: Need, needed: Role) -> None:
         if role is not None and role.covers(needed):
             call.org, call.role = org, role
             return
-        facts = await call.catalog.repo_facts(org, repo)
         name = shown(f"{org}/{repo}")
+        if need is Need.RepoRead:
+            # Whoever may read it will: it is looked up once for both.
+            call.opened = await call.catalog.find_open(org, repo)
+            facts = None if call.opened is None else facts_of(call.opened.repo)
+        else:
+            facts = await call.catalog.repo_facts(org, repo)
     role = principal.role_on(facts.org, facts.repo_id, public=facts.is_public) if facts else None
     if facts is None or role is None:
         raise RepoNotFoundError(f"there is no repo {name}, or you may not see it: check the name, or ask an admin for access")

@@ -1,8 +1,10 @@
 """The aiohttp application: every route of the table, each request read, authenticated, permitted, done and logged in the same way."""
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -42,6 +44,8 @@ _JSON, _PROBLEM = "application/json", "application/problem+json"
 _HEADERS = ("client-name", "client-version", "arraylake-session-id", "idempotency-key", "if-match", "if-none-match")
 # Encoded slashes, backslashes and control characters, which no name has: one layer in front of us may read them, another not.
 _TRICKS = re.compile(r"%(?:2f|5c|0[0-9a-f]|1[0-9a-f]|7f|25|2e)|\\|//|/\.{1,2}(?:/|\Z)", re.IGNORECASE)
+_NOTED_EVERY = 20
+_PRUNED_EVERY = 30
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}\Z", re.ASCII)
 
 
@@ -77,12 +81,17 @@ class _Service:
         self._announcer = Announcer(catalog, registry, settings)
         self._rate = RateLimit(settings.requests_per_second, 2 * settings.requests_per_second)
         self._failures = RateLimit(settings.failures_per_minute / 60, settings.failures_per_minute)
-        self._pruned = 0.0
 
     async def running(self, app: web.Application) -> AsyncIterator[None]:
         """Start what runs beside the requests, and end it with the application."""
+        await self._services.catalog.load_secrets()
         await self._announcer.start()
+        beside = asyncio.create_task(self._work_beside())
         yield
+        beside.cancel()
+        await asyncio.gather(beside, return_exceptions=True)
+        with suppress(ArraylakeError):
+            await self._principals.write_uses()
         await self._announcer.stop()
         await self._services.catalog.close()
 
@@ -172,8 +181,7 @@ class _Service:
             self._services.metrics.refused.labels("rate").inc()
             limit = self.settings.requests_per_second
             raise TooManyRequestsError(f"you may make {limit:g} requests a second: slow down", int(wait) + 1)
-        if self._principals.is_due(principal):
-            await self._services.catalog.touch_token(principal.id)
+        self._principals.note_use(principal)
         return principal
 
     @staticmethod
@@ -208,7 +216,6 @@ class _Service:
             if "idempotent-replay" in answer.headers:
                 self._services.metrics.replays.inc()
             self._principals.forget()
-            await self._prune()
             return answer
         finally:
             acting.reset(acting_token)
@@ -219,12 +226,15 @@ class _Service:
         except web.HTTPRequestEntityTooLarge:
             raise BadRequestError(f"the body is larger than {self.settings.max_body} bytes: send less at once", 413) from None
 
-    async def _prune(self) -> None:
-        """Forget repeated requests that are too old, now and then."""
-        now = time.monotonic()
-        if now - self._pruned > 600:
-            self._pruned = now
-            await self._services.catalog.forget_requests()
+    async def _work_beside(self) -> None:
+        """Note which tokens were used, and forget repeated requests that are too old, now and then."""
+        while True:
+            for _ in range(_PRUNED_EVERY):
+                await asyncio.sleep(_NOTED_EVERY)
+                with suppress(ArraylakeError):
+                    await self._principals.write_uses()
+            with suppress(ArraylakeError):
+                await self._services.catalog.forget_requests()
 
 
 async def _nothing(call: Call) -> None:

@@ -13,6 +13,7 @@ from arraylake_core.people import Principal, Role
 from arraylake_core.secret import Secret
 
 if TYPE_CHECKING:
+    from arraylake_core.catalog.base import OpenRepo
     from arraylake_core.catalog.sql_catalog import SqlCatalog
     from arraylake_core.plugins import PluginRegistry
     from arraylake_core.service.credentials import Vendor
@@ -63,6 +64,10 @@ class Call:
         What is to be announced once the change is made.
     target
         What the audit log says it was done to; by default the path.
+    audited
+        Whether the audit log gets a line, where the route's changes do.
+    opened
+        The repo of the path, where deciding on access has read it already.
     """
 
     services: Services
@@ -78,11 +83,21 @@ class Call:
     events: "list[Event]" = field(default_factory=list)
     target: str = ""
     audited: bool = True
+    opened: "OpenRepo | None" = None
 
     @property
     def catalog(self) -> "SqlCatalog":
         """The catalog."""
         return self.services.catalog
+
+    async def open_repo(self) -> "OpenRepo":
+        """Return the repo of the path, with all that opening it needs."""
+        org, repo = self.path["org"], self.path["repo"]
+        return self.opened or await self.catalog.find_open(org, repo) or await self.catalog.open_repo(org, repo)
+
+    async def get_repo(self) -> RepoModel:
+        """Return the repo of the path."""
+        return (await self.open_repo()).repo
 
     def read[T](self, kind: type[T]) -> T:
         """Return the body, whose type the route has checked."""

@@ -46,6 +46,7 @@ class Principals:
         self._seconds = min(settings.principal_seconds, 5.0)
         self._known: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
         self._touched: OrderedDict[str, float] = OrderedDict()
+        self._used: list[str] = []
 
     async def of(self, authorization: str) -> Principal:
         """Return whom an ``Authorization`` header names.
@@ -83,16 +84,22 @@ class Principals:
         """Forget all, after a change of rights on this replica."""
         self._known.clear()
 
-    def is_due(self, principal: Principal) -> bool:
-        """Tell whether it is time to note that a token was used."""
+    def note_use(self, principal: Principal) -> None:
+        """Note that a token was used, now and then, to be written beside the requests."""
         now = time.monotonic()
         last = self._touched.get(principal.id)
         if not principal.is_token or (last is not None and now - last < _TOUCHED_EVERY):
-            return False
+            return
         self._touched[principal.id] = now
         while len(self._touched) > _KEPT:
             self._touched.popitem(last=False)
-        return True
+        self._used.append(principal.id)
+
+    async def write_uses(self) -> None:
+        """Write which tokens were used."""
+        used, self._used = self._used, []
+        for token_id in used:
+            await self._catalog.touch_token(token_id)
 
 
 def _has_ended(principal: Principal) -> bool:

@@ -51,16 +51,21 @@ async def replicas(postgres_uri: str) -> AsyncIterator[tuple[SqlCatalog, SqlCata
 def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """What is sent to the server: each is a round trip."""
     statements: list[str] = []
-    execute = asyncpg.Connection.execute
+    execute, fetch = asyncpg.Connection.execute, asyncpg.Connection.fetch
 
     async def executed(self: asyncpg.Connection, query: str, *arguments: object, **options: object) -> object:
         statements.append(query)
         return await execute(self, query, *arguments, **options)
 
+    async def fetched(self: asyncpg.Connection, query: str, *arguments: object, **options: object) -> object:
+        statements.append(query)
+        return await fetch(self, query, *arguments, **options)
+
     def on_execute(*call: object) -> None:
         statements.append(str(call[2]))
 
     monkeypatch.setattr(asyncpg.Connection, "execute", executed)
+    monkeypatch.setattr(asyncpg.Connection, "fetch", fetched)
     event.listen(Engine, "before_cursor_execute", on_execute)
     yield statements
     event.remove(Engine, "before_cursor_execute", on_execute)

@@ -113,7 +113,7 @@ class PreconditionError(ConflictError):
 
 
 async def _of(call: Call) -> Coordination:
-    repo_id = call.path.get("repo_id") or (await call.catalog.get_repo(call.path["org"], call.path["repo"])).id
+    repo_id = call.path.get("repo_id") or (await call.get_repo()).id
     return call.catalog.coordination(repo_id)
 
 

@@ -46,7 +46,7 @@ async def virtual_credentials(
 
 
 async def get_repo_credentials(call: Call) -> Answer:
-    repo = await call.catalog.get_repo(call.path["org"], call.path["repo"])
+    repo = await call.get_repo()
     return Answer(credentials_for(await _asked(call, repo)), 200, _PRIVATE)
 
 

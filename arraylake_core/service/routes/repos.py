@@ -78,11 +78,11 @@ def _filter(text: str | None) -> Metadata | None:
 
 
 async def get_repo(call: Call) -> WireRepo:
-    return repo_for(call, await call.catalog.get_repo(call.path["org"], call.path["repo"]))
+    return repo_for(call, await call.get_repo())
 
 
 async def open_repo(call: Call) -> WireOpen:
-    found = await call.catalog.open_repo(call.path["org"], call.path["repo"])
+    found = await call.open_repo()
     repo, who = found.repo, call.principal
     answer = WireOpen(
         repo_bucket=None if repo.bucket is None else bucket_for(call, repo.bucket, repo.org),
@@ -134,7 +134,7 @@ def _status(call: Call, body: StatusBody) -> RepoStatus:
 
 
 async def get_containers(call: Call) -> dict[str, str]:
-    return (await call.catalog.get_repo(call.path["org"], call.path["repo"])).virtual_chunk_containers
+    return (await call.get_repo()).virtual_chunk_containers
 
 
 async def change_containers(call: Call) -> dict[str, str]:
