@@ -10,7 +10,7 @@ Examples
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from arraylake_core.version import __version__
 
 __all__ = ["AsyncClient", "Client", "RepoKind", "Secret", "__version__", "config", "errors", "models"]
 

@@ -8,10 +8,10 @@ import asyncio
 import atexit
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 
-__all__ = ["run", "submit"]
+__all__ = ["at_loop_end", "run", "submit"]
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -47,6 +47,32 @@ def run[T](coroutine: Coroutine[object, object, T]) -> T:
     except KeyboardInterrupt:
         future.cancel()
         raise
+
+
+async def at_loop_end(end: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
+    """Have something ended when the running loop shuts down, as asyncio.run does at its end.
+
+    Parameters
+    ----------
+    end
+        What ends it.
+
+    Returns
+    -------
+    AsyncGenerator
+        To be kept for as long as it is in use; its ``aclose`` ends it earlier.
+    """
+    life = _life(end)
+    await anext(life)
+    return life
+
+
+async def _life(end: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
+    # Every loop that shuts down closes the asynchronous generators that were begun on it.
+    try:
+        yield
+    finally:
+        await end()
 
 
 def _stop() -> None:

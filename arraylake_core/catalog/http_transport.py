@@ -4,27 +4,27 @@ Every change carries an Idempotency-Key, the same on each try: a try whose answe
 """
 
 import asyncio
-import atexit
 import os
 import random
 import ssl
 import threading
 import time
-from collections.abc import Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping
 from functools import lru_cache
 from io import BytesIO
-from typing import TYPE_CHECKING, NamedTuple, cast, override
+from typing import TYPE_CHECKING, NamedTuple, override
 from urllib.parse import urlencode
 from uuid import uuid4
 from weakref import WeakSet
 
 import msgspec
 
-from arraylake_core import __version__, config, errors
+from arraylake_core import config, errors
 from arraylake_core.catalog.http_tokens import token_for
 from arraylake_core.errors import ArraylakeError, AuthenticationError, CommitConflictError, InvalidOptionError, ServiceError
+from arraylake_core.loops import at_loop_end
 from arraylake_core.names import shown
+from arraylake_core.version import __version__
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -54,6 +54,13 @@ class Reply(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class _Held(NamedTuple):
+    """The session of one loop, and what closes it when the loop shuts down."""
+
+    session: "ClientSession"
+    life: AsyncGenerator[None]
 
 
 class _Problem(msgspec.Struct):
@@ -94,7 +101,7 @@ class Transport:
         self.fingerprint = fingerprint
         self._lock = threading.Lock()
         self._pid = os.getpid()
-        self._sessions: dict[asyncio.AbstractEventLoop, ClientSession] = {}
+        self._sessions: dict[asyncio.AbstractEventLoop, _Held] = {}
         self._has_answered = False
         self._users: WeakSet[object] = WeakSet()
 
@@ -179,13 +186,11 @@ class Transport:
         with self._lock:
             sessions, self._sessions = self._sessions, {}
         here = asyncio.get_running_loop()
-        for loop, session in sessions.items():
+        for loop, held in sessions.items():
             if loop is here:
-                await session.close()
+                await held.life.aclose()
             elif loop.is_running():
-                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(session.close(), loop))
-            else:
-                _abandon(session)
+                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(held.life.aclose(), loop))
 
     def _headers(self, method: str, more: Mapping[str, str]) -> dict[str, str]:
         token = token_for(self.fingerprint)
@@ -206,7 +211,7 @@ class Transport:
 
         problem: ServiceError
         try:
-            async with self._session().request(
+            async with (await self._session()).request(
                 method, URL(url, encoded=True), data=_streamed(data), headers=headers, allow_redirects=False
             ) as answer:
                 body = await _read(answer.content)
@@ -228,19 +233,26 @@ class Transport:
     def _unreachable(self, why: str) -> ServiceError:
         return ServiceError(f"the service {self.base} can't be reached ({why}): check the URI, the network, and that it runs")
 
-    def _session(self) -> "ClientSession":
+    async def _session(self) -> "ClientSession":
         if self._pid != os.getpid():
             # The parent's connections are the parent's; they must not even be closed here.
             _inherited.append(self._sessions)
             self._lock, self._sessions, self._pid = threading.Lock(), {}, os.getpid()
         loop = asyncio.get_running_loop()
-        with self._lock:
-            session = self._sessions.get(loop)
-            if session is None or session.closed:
+        held = self._sessions.get(loop)
+        if held is None or held.session.closed:
+            session = _new_session()
+            held = _Held(session, await at_loop_end(session.close))
+            with self._lock:
                 for ended in [known for known in self._sessions if known.is_closed()]:
-                    _abandon(self._sessions.pop(ended))
-                session = self._sessions[loop] = _new_session()
-            return session
+                    del self._sessions[ended]
+                other = self._sessions.get(loop)
+                if other is None or other.session.closed:
+                    self._sessions[loop] = held
+                    return session
+            await held.life.aclose()
+            return other.session
+        return held.session
 
     def _failure(self, reply: Reply) -> ArraylakeError:
         """Return the error that the service raised, or what can be said of an answer that is none of such a service's."""
@@ -315,38 +327,7 @@ def _new_session() -> "ClientSession":
 
     seconds = config.get_float("service.timeout")
     timeout = ClientTimeout(total=None, sock_connect=min(seconds, 10.0), sock_read=seconds)
-    session = ClientSession(connector=TCPConnector(limit=64), timeout=timeout, trust_env=False, auto_decompress=True)
-    _open.append(session)
-    return session
+    return ClientSession(connector=TCPConnector(limit=64), timeout=timeout, trust_env=False)
 
 
-def _abandon(session: "ClientSession") -> None:
-    """Let go of a session whose loop has ended, which nothing can be awaited on any more."""
-    connector = session.connector
-    session.detach()
-    if connector is not None:
-        # Its first step does all that can be done without a loop.
-        closing = cast("Coroutine[object, None, None]", connector.close())
-        with suppress(StopIteration, RuntimeError):
-            closing.send(None)
-        closing.close()
-
-
-_open: "list[ClientSession]" = []
 _inherited: list[object] = []
-
-
-@atexit.register
-def _abandon_all() -> None:
-    for session in _open:
-        if not session.closed:
-            _abandon(session)
-
-
-def _forget_after_fork() -> None:
-    _inherited.append(list(_open))
-    _open.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from arraylake_core import __version__, config
+from arraylake_core import config
 from arraylake_core.cli import admin, bucket, grants, members, plugins, serve, token
 from arraylake_core.cli import config as settings
 from arraylake_core.cli.console import PROGRAM, explain
+from arraylake_core.version import __version__
 
 __all__ = ["app", "run"]
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from arraylake_core.errors import InvalidOptionError
 from arraylake_core.models import Page, RepoModel
 from arraylake_core.names import parse_repo_name
 from arraylake_core.people import AuditEntry, Grant, IssuedToken, Member, NewToken, Principal, Role, Token, parse_role
@@ -86,7 +87,7 @@ class AsyncPeople:
         role
             ``"reader"``, ``"writer"`` or ``"admin"``.
         """
-        return await self._catalog.set_grant(*parse_repo_name(name), email, parse_role(role) or Role.Reader)
+        return await self._catalog.set_grant(*parse_repo_name(name), email, _a_role(role))
 
     async def remove_grant(self, name: str, user_id: str) -> None:
         """Take a person's grant on a repo away.
@@ -150,9 +151,7 @@ class AsyncPeople:
         email
             The person it acts for; None: the caller. On the embedded catalog, where nobody is, it must be given.
         """
-        new = NewToken(
-            name=name, role=parse_role(role) or Role.Reader, repos=None if repos is None else list(repos), expires=expires
-        )
+        new = NewToken(name=name, role=_a_role(role), repos=None if repos is None else list(repos), expires=expires)
         return await self._catalog.create_token(org, new, email=email)
 
     async def revoke_token(self, org: str, token_id: str) -> None:
@@ -178,3 +177,10 @@ class AsyncPeople:
             The page, from 1, and how many on it, 1 to 100.
         """
         return await self._catalog.list_audit(org, page=page, size=size)
+
+
+def _a_role(role: Role | str) -> Role:
+    found = parse_role(role)
+    if found is None:
+        raise InvalidOptionError(f"this needs a role: take {', '.join(Role)}")
+    return found

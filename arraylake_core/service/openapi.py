@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from arraylake_core import __version__
 from arraylake_core.service.problems import Problem
 from arraylake_core.service.routes import ROUTES
 from arraylake_core.service.table import Need, Route
+from arraylake_core.version import __version__
 
 __all__ = ["document"]
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from arraylake_core import __version__
 from arraylake_core.service.call import Call
 from arraylake_core.service.table import Answer, Need, Route
+from arraylake_core.version import __version__
 
 __all__ = ["ROUTES"]
 
