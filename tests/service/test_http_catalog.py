@@ -11,9 +11,7 @@ from arraylake_core.backends.credentials import AnonymousCredentials
 from arraylake_core.backends.repo_kind import RepoBackend
 from arraylake_core.backends.storage import BucketAddress, StorageIdentity
 from arraylake_core.catalog import Catalog
-from arraylake_core.catalog.home import file_home
 from arraylake_core.catalog.http import HttpCatalog
-from arraylake_core.catalog.sql_catalog import SqlCatalog
 from arraylake_core.errors import AlreadyExistsError
 from arraylake_core.hookspecs import hookimpl
 from arraylake_core.models import AuthConfig, Identity
@@ -22,6 +20,7 @@ from arraylake_core.secret import Secret
 from arraylake_core.service.settings import ServiceSettings
 from arraylake_core.testing.catalog import CatalogTests
 from arraylake_core.testing.catalog_samples import make_repo, new_bucket, new_repo
+from tests.service.conftest import Template
 from tests.service.running import LOCAL, running
 
 
@@ -101,9 +100,9 @@ class Plugin:
 
 class TestOverHttp(CatalogTests):
     @pytest.fixture
-    async def catalog(self, tmp_path: Path) -> AsyncIterator[Catalog]:
+    async def catalog(self, blank: Template, tmp_path: Path) -> AsyncIterator[Catalog]:
         settings = ServiceSettings(authenticated=False, allow_networks=LOCAL)
-        with running(SqlCatalog(file_home(tmp_path / "catalog.db")), settings, PluginRegistry({"made-up": Plugin()})) as service:
+        with running(blank.copied_to(tmp_path), settings, PluginRegistry({"made-up": Plugin()})) as service:
             catalog = HttpCatalog(service.uri, "")
             yield catalog
             await catalog.close()

@@ -9,7 +9,6 @@ import pytest
 
 from arraylake_core import Client
 from arraylake_core.backends import Access, AuthMethod, Credentials, Location, S3Credentials
-from arraylake_core.catalog.home import file_home
 from arraylake_core.catalog.sql_catalog import SqlCatalog
 from arraylake_core.errors import NotFoundError, PermissionDeniedError
 from arraylake_core.hookspecs import hookimpl
@@ -18,7 +17,7 @@ from arraylake_core.people import Role
 from arraylake_core.plugins import PluginRegistry, default_registry
 from arraylake_core.secret import Secret
 from arraylake_core.service.settings import ServiceSettings
-from tests.service.conftest import KEYS, Peopled
+from tests.service.conftest import KEYS, Peopled, Template
 from tests.service.running import LOCAL, running
 
 CANARY = "CANARY-long-lived-key"
@@ -65,13 +64,14 @@ def delegated() -> Plugin:
 
 
 @pytest.fixture
-def lake(tmp_path: Path, delegated: Plugin) -> Iterator[Peopled]:
+def lake(populated: Template, tmp_path: Path, delegated: Plugin) -> Iterator[Peopled]:
     """Two bucket configs: ``keys`` has an hmac key, ``role`` a method that mints; a repo in each, and one of the rival's."""
     installed = {info.name: __import__(info.module) for info in default_registry().plugins()}
     registry = PluginRegistry({**installed, "delegated": delegated})
     settings = ServiceSettings(allow_networks=LOCAL, failures_per_minute=0, principal_seconds=0)
-    with running(SqlCatalog(file_home(tmp_path / "catalog.db")), settings, registry) as service:
-        peopled = Peopled(service)
+    with running(populated.copied_to(tmp_path), settings, registry) as service:
+        service.people |= populated.people
+        peopled = Peopled(service, dict(populated.tokens))
         place = {"platform": "s3", "extra_config": {"endpoint_url": "http://127.0.0.1:9", "region_name": "us-east-1"}}
         role = {"method": "delegated_role", "role": "arn", "shared_secret": CANARY}
         for nickname, auth in (("keys", KEYS), ("role", role)):
