@@ -59,8 +59,43 @@ def test_the_code_and_the_commands_run_in_an_empty_home(tmp_path: Path, seaweedf
         assert secret not in done.stdout + done.stderr
 
 
+def test_a_service_in_two_commands_serves_the_five_lines(tmp_path: Path) -> None:
+    create, serve = blocks("sh")[2].strip().splitlines()
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"HOME": str(tmp_path), "PATH": programs}
+    made = subprocess.run(
+        shlex.split(create), env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    [token] = re.findall(r"ema_\w+", made.stdout)
+    with (tmp_path / "log").open("w") as log:
+        words = [*shlex.split(serve), "--port", "0"]
+        service = subprocess.Popen(words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        assert service.stdout is not None
+        uri = service.stdout.readline().strip().removeprefix("Listening on ")
+        [five] = [block for block in blocks("python") if "Three days" in block and 'create_repo("me/weather")' in block]
+        bucket = f"Client().create_bucket_config(org='acme', nickname='disk', uri='file://{tmp_path}/lake')\n"
+        (tmp_path / "lake").mkdir()
+        head, body = five.split("\n\n", 1)
+        script = f"{head}\n{bucket}{body}".replace("me/weather", "acme/weather")
+        environment |= {"ARRAYLAKE_SERVICE__URI": uri, "ARRAYLAKE_TOKEN": token}
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", script],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.stderr == ""
+        assert done.stdout.count("<xarray.Dataset>") == 1
+    finally:
+        service.terminate()
+        service.communicate(timeout=30)
+
+
 def test_the_commands_on_the_first_screen_are_those_of_ci() -> None:
-    quickstart, tests = (block.strip() for block in blocks("sh"))
+    quickstart, tests = (block.strip() for block in blocks("sh")[:2])
     setup = "python3 -m venv .uv && .uv/bin/pip install -q uv && "
     assert quickstart == f"{setup}.uv/bin/uv run examples/quickstart.py"
     assert tests.startswith(setup)
