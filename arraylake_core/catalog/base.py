@@ -17,6 +17,7 @@ from arraylake_core.catalog.people import People
 from arraylake_core.errors import InvalidNameError
 from arraylake_core.models import (
     AuthConfig,
+    Author,
     BucketResponse,
     ExtraConfig,
     OrgModel,
@@ -90,10 +91,13 @@ class OpenRepo(msgspec.Struct, frozen=True, kw_only=True):
         The record; its ``bucket`` carries the secrets of its auth_config.
     virtual_buckets
         The bucket configs that the repo's virtual chunk containers name, by nickname; those that no longer exist are left out.
+    author
+        Whom a service takes the caller for.
     """
 
     repo: RepoModel
     virtual_buckets: dict[str, BucketResponse]
+    author: Author | None = None
 
 
 class UnfinishedRepo(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from arraylake_core.backends.credentials import (
 )
 from arraylake_core.catalog.base import OpenRepo, UnfinishedRepo
 from arraylake_core.errors import ServiceError
-from arraylake_core.models import BucketResponse, OrgModel, Page, RepoModel
+from arraylake_core.models import Author, BucketResponse, OrgModel, Page, RepoModel
 from arraylake_core.secret import Secret
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ _Repo = _plain(RepoModel, bucket=_Bucket | None)
 class _Open(msgspec.Struct):
     repo: _Repo  # type: ignore[valid-type]
     virtual_buckets: dict[str, _Bucket]  # type: ignore[valid-type]
+    author: Author | None = None
 
 
 class _Unfinished(msgspec.Struct):
@@ -137,7 +138,11 @@ def page_of_repos(body: bytes) -> Page[RepoModel]:
 def opened(body: bytes) -> OpenRepo:
     """Decode all that opening a repo needs."""
     found = decoded(body, _Open)
-    return OpenRepo(repo=_repo(found.repo), virtual_buckets={name: _bucket(one) for name, one in found.virtual_buckets.items()})
+    return OpenRepo(
+        repo=_repo(found.repo),
+        virtual_buckets={name: _bucket(one) for name, one in found.virtual_buckets.items()},
+        author=found.author,
+    )
 
 
 def unfinished(body: bytes) -> list[UnfinishedRepo]:

@@ -133,6 +133,7 @@ class AsyncPeople:
         repos: Sequence[str] | None = None,
         expires: datetime | None = None,
         email: str | None = None,
+        operator: bool = False,
     ) -> IssuedToken:
         """Issue an API token, which is shown this once: ``token.reveal()`` of the answer.
 
@@ -150,8 +151,11 @@ class AsyncPeople:
             When it ends, with a time zone; None: never.
         email
             The person it acts for; None: the caller. On the embedded catalog, where nobody is, it must be given.
+        operator
+            Whether it is for every organization of the deployment, which only operators may ask for.
         """
-        new = NewToken(name=name, role=_a_role(role), repos=None if repos is None else list(repos), expires=expires)
+        only = None if repos is None else list(repos)
+        new = NewToken(name=name, role=_a_role(role), repos=only, expires=expires, operator=operator)
         return await self._catalog.create_token(org, new, email=email)
 
     async def revoke_token(self, org: str, token_id: str) -> None:

@@ -74,10 +74,11 @@ class Repos(NamedTuple):
         backend = self._kind(wanted.kind)
         bucket, buckets, new = await self._new_record(name, backend, wanted)
         draft = RepoModel(id="", org=name.org, name=name.repo, kind=backend.name, bucket=bucket, prefix=new.prefix)
+        author = await self.author()
         backend.check(self._context(draft, buckets, new.virtual_chunk_containers, options=wanted.options))
         record = await self._recorded(name, new)
         try:
-            context = self._context(record, buckets, record.virtual_chunk_containers, options=wanted.options)
+            context = self._context(record, buckets, record.virtual_chunk_containers, options=wanted.options, author=author)
             handle = await backend.create(context)
             await self.catalog.activate_repo(record.id)
         except BaseException as error:
@@ -102,7 +103,8 @@ class Repos(NamedTuple):
             )
         record = await self._recorded(name, new)
         try:
-            context = self._context(record, buckets, record.virtual_chunk_containers, options=wanted.options)
+            options = wanted.options
+            context = self._context(record, buckets, record.virtual_chunk_containers, options=options, author=await self.author())
             handle = await backend.open(context, read_only=False, checkout=backend.checkout_default)
             await self.catalog.activate_repo(record.id)
         except BaseException as error:
@@ -130,9 +132,15 @@ class Repos(NamedTuple):
             **(virtual or {}),
         }
         access: Access = "read" if read_only else "write"
-        context = self._context(found.repo, buckets, containers, access=access, options=options)
+        author = found.author or await self.author()
+        context = self._context(found.repo, buckets, containers, access=access, options=options, author=author)
         at_main = backend.checkout_default if checkout is None else checkout
         return await backend.open(context, read_only=read_only, checkout=at_main)
+
+    async def author(self) -> Author | None:
+        """Return whom a service takes the caller for; None in the process itself."""
+        who = await self.catalog.whoami()
+        return Author(who.name or who.email, who.email) if who.email else None
 
     async def purge(self, repo: RepoModel) -> None:
         """Delete the bytes of a deleted repo, unless they are to be kept, and forget it."""
@@ -233,6 +241,7 @@ class Repos(NamedTuple):
         *,
         access: Access = "write",
         options: RepoOptions | None = None,
+        author: Author | None = None,
     ) -> RepoContext:
         if repo.bucket is None:
             raise BucketConfigNotFoundError(f"{repo.full_name} has no bucket config any more")
@@ -245,7 +254,7 @@ class Repos(NamedTuple):
             platform=platform,
             credentials=bucket_provider(self.catalog.handle, self.registry, repo.bucket, location, access, repo.id),
             coordination=self.catalog.coordination(repo.id),
-            author=_author(),
+            author=_author(author),
             options=options or RepoOptions(),
             virtual_sources=tuple(self.virtual_source(url, buckets, nickname) for url, nickname in containers.items()),
         )
@@ -279,13 +288,16 @@ class Repos(NamedTuple):
         return VirtualSource(prefix=url.rstrip("/") + "/", store=store)
 
 
-def _author() -> Author:
+def _author(known: Author | None) -> Author:
+    """Return whom commits are by: the settings say, or else a service knows the caller, or else the operating system."""
     import getpass
 
-    name = config.get_str("user.name")
+    name, email = config.get_str("user.name"), config.get_str("user.email")
+    if name is None and known is not None:
+        return Author(known.name, known.email if email is None else email)
     if name is None:
         try:
             name = getpass.getuser()
         except OSError:
             name = "unknown"
-    return Author(name, config.get_str("user.email") or "")
+    return Author(name, email or "")

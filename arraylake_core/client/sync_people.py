@@ -69,9 +69,10 @@ class People:
         repos: Sequence[str] | None = None,
         expires: datetime | None = None,
         email: str | None = None,
+        operator: bool = False,
     ) -> IssuedToken:
         """Issue an API token, which is shown this once."""
-        return run(self._aio.create_token(org, name, role=role, repos=repos, expires=expires, email=email))
+        return run(self._aio.create_token(org, name, role=role, repos=repos, expires=expires, email=email, operator=operator))
 
     def revoke_token(self, org: str, token_id: str) -> None:
         """End an API token at once, and those that were made with it."""

@@ -1,6 +1,8 @@
 """What roles, grants, tokens and public repos let a caller do, and that nothing lets it do more."""
 
+import asyncio
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -268,3 +270,39 @@ def test_clients_get_the_errors_of_the_catalog(lake: Peopled) -> None:
             client.get_repo_object("rival/in-role")
         assert [found.full_name for found in client.list_repos("acme")] == ["acme/in-keys", "acme/in-role"]
         assert [org.name for org in client.list_orgs()] == ["acme"]
+
+
+def test_p26_a_client_process_asks_once_whatever_its_threads_and_loops(lake: Peopled) -> None:
+    from arraylake_core.catalog.credentials import bucket_provider
+    from arraylake_core.catalog.http import HttpCatalog
+    from arraylake_core.catalog.http_tokens import remember
+
+    writer = lake.tokens["writer"]
+    assert writer is not None
+    catalog = HttpCatalog(lake.service.uri, remember(Secret(writer)))
+    place = Location(platform="s3", bucket="acme-role", prefix="x")
+
+    async def ask() -> str:
+        repo = await catalog.get_repo("acme", "in-role")
+        assert repo.bucket is not None
+        provider = bucket_provider(catalog.handle, default_registry(), repo.bucket, place, "write", repo.id)
+        return (await provider.get()).aws_access_key_id
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: asyncio.run(ask()), range(24)))
+    assert len(set(found)) == 1
+    metrics = lake.service.ask("GET", "/metrics").body.decode()
+    assert 'arraylake_requests_total{operation="get_credentials_by_repo_id",status="200"} 1.0' in metrics
+
+
+def test_commits_through_a_service_are_by_whom_the_token_acts_for(lake: Peopled, tmp_path: Path) -> None:
+    (tmp_path / "lake").mkdir()
+    with Client(lake.service.uri, token=lake.tokens["admin"]) as client:
+        client.create_bucket_config(org="acme", nickname="disk", uri=f"file://{tmp_path}/lake")
+    with Client(lake.service.uri, token=lake.tokens["writer"]) as client:
+        for kind in ("icechunk", "v1"):
+            repo = client.create_repo(f"acme/by-{kind}", kind=kind, bucket_config_nickname="disk")
+            for opened in (repo, client.get_repo(f"acme/by-{kind}")):
+                opened.create_group(f"g{id(opened)}") if kind == "v1" else opened.root_group.create_group(f"g{id(opened)}")
+                opened.commit("By the writer")
+                assert "writer@example.org" in str(opened.commit_log[0].author)
