@@ -63,6 +63,17 @@ class _Held(NamedTuple):
     life: AsyncGenerator[None]
 
 
+class _NoReply(NamedTuple):
+    """Why no answer came, and whether one may come yet."""
+
+    failure: ServiceError
+    is_final: bool = False
+
+
+class _TooLargeError(Exception):
+    pass
+
+
 class _Problem(msgspec.Struct):
     """What our service says of an error; others say less."""
 
@@ -171,8 +182,8 @@ class Transport:
                     raise failure
                 wait = _wait(number, reply.headers.get("retry-after"))
             else:
-                failure = reply
-                if is_last or (not self._has_answered and time.monotonic() > deadline - self._patience()):
+                failure = reply.failure
+                if is_last or reply.is_final or (not self._has_answered and time.monotonic() > deadline - self._patience()):
                     raise failure
                 wait = _wait(number)
             await asyncio.sleep(min(wait, max(deadline - time.monotonic(), 0)))
@@ -193,45 +204,58 @@ class Transport:
                 await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(held.life.aclose(), loop))
 
     def _headers(self, method: str, more: Mapping[str, str]) -> dict[str, str]:
-        token = token_for(self.fingerprint)
         return {
             "accept": "application/json",
             "client-name": "arraylake-core",
             "client-version": __version__,
             "arraylake-session-id": _SESSION_ID,
-            **({"authorization": f"Bearer {token.reveal()}"} if token is not None else {}),
             **({"idempotency-key": uuid4().hex} if method in _CHANGES else {}),
             **more,
         }
 
-    async def _try(self, method: str, url: str, data: bytes | None, headers: Mapping[str, str]) -> Reply | ServiceError:
+    def _authorization(self) -> dict[str, str]:
+        """Return the header that no variable holds, as tools that print variables show them all."""
+        token = token_for(self.fingerprint)
+        return {} if token is None else {"authorization": f"Bearer {token.reveal()}"}
+
+    async def _try(self, method: str, url: str, data: bytes | None, headers: Mapping[str, str]) -> Reply | _NoReply:
         """Send once; what kept an answer from coming is returned. Nothing that the library raises leaves here: it holds the request's headers."""
-        from aiohttp import ClientError
+        from aiohttp import ClientConnectorError, ClientError
         from yarl import URL
 
-        problem: ServiceError
         try:
             async with (await self._session()).request(
-                method, URL(url, encoded=True), data=_streamed(data), headers=headers, allow_redirects=False
+                method,
+                URL(url, encoded=True),
+                data=_streamed(data),
+                headers={**headers, **self._authorization()},
+                allow_redirects=False,
             ) as answer:
                 body = await _read(answer.content)
                 self._has_answered = True
                 return Reply(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body)
+        except ssl.SSLCertVerificationError as error:
+            found = getattr(error, "certificate_error", error)
+            why = getattr(found, "verify_message", None) or type(found).__name__
+            return self._unanswered(
+                f"its certificate is not to be trusted: {why}; set SSL_CERT_FILE to the file of an authority of your own",
+                is_final=True,
+            )
         except ssl.SSLError as error:
-            problem = self._unreachable(f"its certificate is not to be trusted ({type(error).__name__})")
-        except ClientError as error:
-            problem = self._unreachable(type(error).__name__)
+            return self._unanswered(f"TLS failed: {getattr(error, 'reason', None) or type(error).__name__}; does it speak https?")
+        except _TooLargeError:
+            return self._unanswered(f"its answer is larger than {_LARGEST_ANSWER} bytes", is_final=True)
+        except ClientConnectorError as error:
+            return self._unanswered(_reason(error.os_error))
         except TimeoutError:
-            problem = self._unreachable(f"no answer in {config.get_float('service.timeout'):g} seconds")
-        except OSError as error:
-            problem = self._unreachable(error.strerror or type(error).__name__)
-        except RuntimeError as error:
-            # Another user of this way has closed its sessions meanwhile; the next try opens a new one.
-            problem = self._unreachable(type(error).__name__)
-        return problem
+            return self._unanswered(f"no answer in {config.get_float('service.timeout'):g} seconds")
+        except (ClientError, OSError, RuntimeError) as error:
+            # A RuntimeError: another user of this way has closed its sessions meanwhile; the next try opens a new one.
+            return self._unanswered(_reason(error))
 
-    def _unreachable(self, why: str) -> ServiceError:
-        return ServiceError(f"the service {self.base} can't be reached ({why}): check the URI, the network, and that it runs")
+    def _unanswered(self, why: str, *, is_final: bool = False) -> _NoReply:
+        said = f"the service {self.base} can't be reached ({why}): check the URI, the network, and that it runs"
+        return _NoReply(ServiceError(said), is_final)
 
     async def _session(self) -> "ClientSession":
         if self._pid != os.getpid():
@@ -281,6 +305,11 @@ class Transport:
         return ServiceError(f"{self.base} answered {reply.status}: {detail[:2000]}{quoted}", reply.status, request_id)
 
 
+def _reason(error: Exception) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number) if number is not None and number > 0 else getattr(error, "strerror", None) or type(error).__name__
+
+
 def _document(body: object) -> bytes:
     try:
         return msgspec.json.encode(body)
@@ -297,7 +326,7 @@ def _streamed(data: bytes | None) -> bytes | BytesIO | None:
 
 
 async def _read(content: object) -> bytes:
-    from aiohttp import ClientPayloadError, StreamReader
+    from aiohttp import StreamReader
 
     if not isinstance(content, StreamReader):
         return b""
@@ -305,7 +334,7 @@ async def _read(content: object) -> bytes:
     async for part in content.iter_any():
         size += len(part)
         if size > _LARGEST_ANSWER:
-            raise ClientPayloadError("the answer is too large")
+            raise _TooLargeError
         parts.append(part)
     return b"".join(parts)
 
