@@ -18,6 +18,7 @@ from arraylake_core.plugins import PluginRegistry, default_registry
 from arraylake_core.secret import Secret
 from arraylake_core.service import work
 from arraylake_core.service.access import permit
+from arraylake_core.service.answers import Answers
 from arraylake_core.service.call import Call, Services
 from arraylake_core.service.credentials import Vendor
 from arraylake_core.service.events import Announcer
@@ -76,7 +77,7 @@ class _Service:
 
     def __init__(self, catalog: "SqlCatalog", settings: ServiceSettings, registry: PluginRegistry) -> None:
         self.settings = settings
-        self._services = Services(catalog, registry, settings, Vendor(registry), Metrics())
+        self._services = Services(catalog, registry, settings, Vendor(registry), Metrics(), Answers())
         self._principals = Principals(catalog, settings)
         self._announcer = Announcer(catalog, registry, settings)
         self._rate = RateLimit(settings.requests_per_second, 2 * settings.requests_per_second)
@@ -109,6 +110,10 @@ class _Service:
         """Answer what no route takes in the same form as everything else."""
         if request.match_info.http_exception is None:
             return await handler(request)
+        if request.method == "OPTIONS" and request.headers.get("origin") in self.settings.cors_origins:
+            allowed = web.Response(status=204)
+            _allow_origin(request, allowed, self.settings.cors_origins)
+            return allowed
         return await self._answered(request, None)
 
     async def _answered(self, request: web.Request, route: Route | None) -> web.StreamResponse:
@@ -166,16 +171,15 @@ class _Service:
         )
 
     async def _authenticated(self, request: web.Request, authorization: str) -> Principal:
-        address = request.remote or ""
-        if wait := self._failures.wait(address, take=False):
-            self._services.metrics.refused.labels("failures").inc()
-            raise TooManyRequestsError(
-                "too many requests from your address failed to authenticate: wait, then use a valid token", int(wait) + 1
-            )
         try:
             principal = await self._principals.of(authorization)
         except AuthenticationError:
-            self._failures.wait(address)
+            # A token that is good always passes: behind a proxy, all callers have one address.
+            if wait := self._failures.wait(request.remote or ""):
+                self._services.metrics.refused.labels("failures").inc()
+                raise TooManyRequestsError(
+                    "too many requests from your address failed to authenticate: wait, then use a valid token", int(wait) + 1
+                ) from None
             raise
         if wait := self._rate.wait(principal.id):
             self._services.metrics.refused.labels("rate").inc()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from arraylake_core.catalog.base import OpenRepo
     from arraylake_core.catalog.sql_catalog import SqlCatalog
     from arraylake_core.plugins import PluginRegistry
+    from arraylake_core.service.answers import Answers, Vended
     from arraylake_core.service.credentials import Vendor
     from arraylake_core.service.metrics import Metrics
     from arraylake_core.service.settings import ServiceSettings
@@ -32,6 +33,7 @@ class Services:
     settings: "ServiceSettings"
     vendor: "Vendor"
     metrics: "Metrics"
+    answers: "Answers"
 
 
 @dataclass
@@ -68,6 +70,8 @@ class Call:
         Whether the audit log gets a line, where the route's changes do.
     opened
         The repo of the path, where deciding on access has read it already.
+    vended
+        The credentials that the answer has.
     """
 
     services: Services
@@ -84,6 +88,7 @@ class Call:
     target: str = ""
     audited: bool = True
     opened: "OpenRepo | None" = None
+    vended: "Vended" = field(default_factory=list)
 
     @property
     def catalog(self) -> "SqlCatalog":

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from arraylake_core.backends.auth import AuthMethod
     from arraylake_core.backends.storage import Location
     from arraylake_core.plugins import PluginRegistry
+    from arraylake_core.service.answers import Vended
 
 __all__ = ["Vendor", "may_use_bucket", "repo_location"]
 
@@ -70,6 +71,7 @@ class Vendor:
         access: Access,
         *,
         may_use: bool,
+        vended: "Vended | None" = None,
     ) -> Credentials:
         """Return credentials for a place, minted only now that the caller is known to be allowed.
 
@@ -85,6 +87,8 @@ class Vendor:
             What for.
         may_use
             Whether the principal may have all that the bucket config can.
+        vended
+            Gets the credentials, with where they come from.
 
         Raises
         ------
@@ -108,7 +112,10 @@ class Vendor:
             while len(self._providers) > _KEPT:
                 self._providers.popitem(last=False)
         self._providers.move_to_end(key)
-        return await provider.get()
+        found = await provider.get()
+        if vended is not None:
+            vended.append((provider, found))
+        return found
 
 
 def may_use_bucket(principal: Principal, org: str) -> bool:

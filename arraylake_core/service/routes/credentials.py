@@ -91,14 +91,18 @@ async def _for_repo(call: Call, repo: RepoModel, access: Access) -> Credentials:
         raise CredentialsError(f"{repo.full_name} has no bucket config any more")
     location = repo_location(call.services.registry, repo, repo.bucket)
     may_use = may_use_bucket(call.principal, repo.org)
-    return await call.services.vendor.credentials(call.principal, call.token, repo.bucket, location, access, may_use=may_use)
+    return await call.services.vendor.credentials(
+        call.principal, call.token, repo.bucket, location, access, may_use=may_use, vended=call.vended
+    )
 
 
 async def _for_bucket(call: Call, bucket: BucketResponse, access: Access) -> Credentials:
     platform = call.services.registry.storage_platform(bucket.platform)
     may_use = may_use_bucket(call.principal, call.org)
     location = bucket_location(platform, bucket)
-    return await call.services.vendor.credentials(call.principal, call.token, bucket, location, access, may_use=may_use)
+    return await call.services.vendor.credentials(
+        call.principal, call.token, bucket, location, access, may_use=may_use, vended=call.vended
+    )
 
 
 def _may_write(call: Call, repo: RepoModel) -> bool:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
 
+from arraylake_core.catalog.base import OpenRepo
 from arraylake_core.errors import InvalidOptionError
 from arraylake_core.models import Page, RepoMode, RepoStatus, Scalar
 from arraylake_core.people import Role
@@ -13,7 +14,7 @@ from arraylake_core.service.call import Call
 from arraylake_core.service.routes.credentials import repo_credentials, virtual_credentials
 from arraylake_core.service.routes.orgs import PageQuery
 from arraylake_core.service.table import Need, Route
-from arraylake_core.service.wire import WireAuthor, WireOpen, WireRepo, bucket_for, page_for, repo_for
+from arraylake_core.service.wire import WireAuthor, WireOpen, WireRepo, bucket_for, is_our_client, page_for, repo_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,8 +82,17 @@ async def get_repo(call: Call) -> WireRepo:
     return repo_for(call, await call.get_repo())
 
 
-async def open_repo(call: Call) -> WireOpen:
-    found = await call.open_repo()
+async def open_repo(call: Call) -> msgspec.Raw:
+    found, full = await call.open_repo(), call.asked(OpenQuery).full
+    key = (found.repo.id, call.principal.id, full, is_our_client(call))
+    body = await call.services.answers.find(key, found, call.principal)
+    if body is None:
+        body = msgspec.json.encode(await _opened(call, found, full=full))
+        call.services.answers.keep(key, found, call.principal, call.vended, body)
+    return msgspec.Raw(body)
+
+
+async def _opened(call: Call, found: OpenRepo, *, full: bool) -> WireOpen:
     repo, who = found.repo, call.principal
     answer = WireOpen(
         repo_bucket=None if repo.bucket is None else bucket_for(call, repo.bucket, repo.org),
@@ -93,7 +103,7 @@ async def open_repo(call: Call) -> WireOpen:
         principal_id=who.id,
         status=repo.status,
     )
-    if call.asked(OpenQuery).full:
+    if full:
         answer.repo = repo_for(call, repo)
         answer.virtual_buckets = {
             nickname: bucket_for(call, bucket, repo.org) for nickname, bucket in found.virtual_buckets.items()
