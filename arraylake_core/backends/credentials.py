@@ -142,6 +142,12 @@ class CredentialProvider:
         ready = self._ready()
         return ready if not isinstance(ready, Future) else await asyncio.shield(asyncio.wrap_future(ready))
 
+    def offer(self, credentials: Credentials) -> None:
+        """Take a set that came along with something else, where there is none at hand; so the first request for it is saved."""
+        with self._lock:
+            if self._current is None:
+                self._current, self._minted = credentials, self._clock()
+
     def get_blocking(self) -> Credentials:
         """Return what ``get`` returns, for callbacks from threads without an event loop."""
         ready = self._ready()

@@ -93,11 +93,14 @@ class OpenRepo(msgspec.Struct, frozen=True, kw_only=True):
         The bucket configs that the repo's virtual chunk containers name, by nickname; those that no longer exist are left out.
     author
         Whom a service takes the caller for.
+    credentials
+        Those for the repo's place, where a service sent them along.
     """
 
     repo: RepoModel
     virtual_buckets: dict[str, BucketResponse]
     author: Author | None = None
+    credentials: Credentials | None = None
 
 
 class UnfinishedRepo(msgspec.Struct, frozen=True, kw_only=True):

@@ -62,6 +62,7 @@ class _Open(msgspec.Struct):
     repo: _Repo  # type: ignore[valid-type]
     virtual_buckets: dict[str, _Bucket]  # type: ignore[valid-type]
     author: Author | None = None
+    repo_credentials: dict[str, str | None] | None = None
 
 
 class _Unfinished(msgspec.Struct):
@@ -138,10 +139,12 @@ def page_of_repos(body: bytes) -> Page[RepoModel]:
 def opened(body: bytes) -> OpenRepo:
     """Decode all that opening a repo needs."""
     found = decoded(body, _Open)
+    vended = None if found.repo_credentials is None else _tagged(found.repo_credentials)
     return OpenRepo(
         repo=_repo(found.repo),
         virtual_buckets={name: _bucket(one) for name, one in found.virtual_buckets.items()},
         author=found.author,
+        credentials=vended,
     )
 
 
@@ -166,7 +169,19 @@ def refs(body: bytes) -> list[Ref]:
 
 def credentials(body: bytes) -> Credentials:
     """Decode credentials."""
-    found = decoded(body, _Credentials)
+    return _credentials(decoded(body, _Credentials))
+
+
+def _tagged(fields: dict[str, str | None]) -> Credentials | None:
+    """Decode credentials that do not say which kind they are, by the field that only one kind has."""
+    marks = {"aws_access_key_id": "s3", "access_token": "gcs", "sas_token": "azure"}
+    kind = next((kind for mark, kind in marks.items() if fields.get(mark)), None)
+    if kind is None:
+        return None
+    return _credentials(msgspec.convert({**fields, "type": kind}, _Credentials))
+
+
+def _credentials(found: _Credentials) -> Credentials:
     secrets = {
         name: Secret(value)
         for name in ("aws_secret_access_key", "aws_session_token", "access_token", "sas_token", "account_key", "bearer_token")

@@ -13,7 +13,7 @@ from arraylake_core.catalog.home import file_home
 from arraylake_core.catalog.sql_catalog import SqlCatalog
 from arraylake_core.people import Role
 from arraylake_core.service.settings import ServiceSettings
-from tests.service.conftest import Peopled
+from tests.service.conftest import Peopled, Template
 from tests.service.running import running
 
 
@@ -267,6 +267,13 @@ def test_rates_are_limited(tmp_path: Path) -> None:
         assert int(refused[-1].headers["Retry-After"]) >= 1
 
 
+def test_failures_of_others_do_not_lock_anybody_out(populated: Template, tmp_path: Path) -> None:
+    """Behind a proxy, all callers come from one address."""
+    with running(populated.copied_to(tmp_path / "strict"), ServiceSettings(failures_per_minute=1)) as service:
+        assert [service.ask("GET", "/user", "ema_wrong").status for _ in range(4)] == [401, 429, 429, 429]
+        assert service.ask("GET", "/user", populated.tokens["reader"]).status == 200
+
+
 def test_origins_of_web_pages(tmp_path: Path) -> None:
     origin = {"Origin": "https://lake.example.org"}
     with running(SqlCatalog(file_home(tmp_path / "off.db")), ServiceSettings()) as service:
@@ -277,6 +284,9 @@ def test_origins_of_web_pages(tmp_path: Path) -> None:
         SqlCatalog(file_home(tmp_path / "on.db")), ServiceSettings(cors_origins=("https://lake.example.org",))
     ) as service:
         assert service.ask("GET", "/health", headers=origin).headers["Access-Control-Allow-Origin"] == "https://lake.example.org"
+        asked = service.ask("OPTIONS", "/user", headers={**origin, "Access-Control-Request-Method": "GET"})
+        assert (asked.status, "GET" in asked.headers["Access-Control-Allow-Methods"]) == (204, True)
+        assert service.ask("OPTIONS", "/user", headers={"Origin": "https://evil.example.org"}).status in (401, 405)
         other = service.ask("GET", "/health", headers={"Origin": "https://evil.example.org"})
         assert "Access-Control-Allow-Origin" not in other.headers
 

@@ -12,7 +12,7 @@ import pytest
 from arraylake_core import Client
 from arraylake_core.backends import Access, AuthMethod, Credentials, Location, S3Credentials
 from arraylake_core.catalog.sql_catalog import SqlCatalog
-from arraylake_core.errors import NotFoundError, PermissionDeniedError
+from arraylake_core.errors import NotFoundError, PermissionDeniedError, ReadOnlyError
 from arraylake_core.hookspecs import hookimpl
 from arraylake_core.models import Identity, utc_now
 from arraylake_core.people import Role
@@ -306,3 +306,47 @@ def test_commits_through_a_service_are_by_whom_the_token_acts_for(lake: Peopled,
                 opened.create_group(f"g{id(opened)}") if kind == "v1" else opened.root_group.create_group(f"g{id(opened)}")
                 opened.commit("By the writer")
                 assert "writer@example.org" in str(opened.commit_log[0].author)
+
+
+def test_opening_a_repo_takes_one_request(lake: Peopled, tmp_path: Path, delegated: Plugin) -> None:
+    """The answer to opening brings the credentials along."""
+    from arraylake_core.catalog.http import HttpCatalog
+    from arraylake_core.catalog.http_tokens import remember
+    from arraylake_core.client.repos import Repos
+    from arraylake_core.names import parse_repo_name
+
+    catalog = HttpCatalog(lake.service.uri, remember(Secret(str(lake.tokens["writer"]))))
+
+    async def open_place() -> tuple[str, int]:
+        found = await catalog.open_repo(*parse_repo_name("acme/in-role"))
+        context = Repos(catalog, default_registry())._context(found.repo, {}, {})
+        assert found.credentials is not None
+        context.credentials.offer(found.credentials)
+        credentials = await context.credentials.get()
+        await catalog.close()
+        return credentials.aws_access_key_id, len(delegated.method.minted)
+
+    key, minted = asyncio.run(open_place())
+    assert key.startswith("write:")
+    assert minted == 1
+    metrics = lake.service.ask("GET", "/metrics").body.decode()
+    assert "get_credentials_by_repo_id" not in metrics
+
+
+def test_a_reader_opens_what_it_may_read_and_writes_nothing(lake: Peopled, tmp_path: Path) -> None:
+    (tmp_path / "lake").mkdir()
+    with Client(lake.service.uri, token=lake.tokens["admin"]) as client:
+        client.create_bucket_config(org="acme", nickname="disk", uri=f"file://{tmp_path}/lake")
+        for kind in ("icechunk", "v1"):
+            repo = client.create_repo(f"acme/read-{kind}", kind=kind, bucket_config_nickname="disk")
+            repo.root_group.create_array("t", shape=(2,), dtype="i4")[:] = [1, 2]
+            repo.commit("Two numbers")
+    with Client(lake.service.uri, token=lake.tokens["reader"]) as client:
+        for kind in ("icechunk", "v1"):
+            repo = client.get_repo(f"acme/read-{kind}")
+            assert repo.read_only
+            assert repo.root_group["t"][:].tolist() == [1, 2]
+            with pytest.raises(Exception, match="(?i)read.only"):
+                repo.root_group["t"][:] = 3
+            with pytest.raises(ReadOnlyError):
+                repo.commit("No")
