@@ -35,6 +35,8 @@ _LARGEST_ANSWER = 256 * 1024 * 1024
 _STREAMED_FROM = 512 * 1024
 _TRIES = 15
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
+# A whole answer may take so many times as long as its next byte.
+_WHOLE_ANSWER = 10
 _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _BUSY = frozenset({429, 502, 503, 504})
 # A service that has never answered is more likely misspelled than restarting.
@@ -248,7 +250,7 @@ class Transport:
         except ClientConnectorError as error:
             return self._unanswered(_reason(error.os_error))
         except TimeoutError:
-            return self._unanswered(f"no answer in {config.get_float('service.timeout'):g} seconds")
+            return self._unanswered(f"no answer within service.timeout, {config.get_float('service.timeout'):g} seconds")
         except (ClientError, OSError, RuntimeError) as error:
             # A RuntimeError: another user of this way has closed its sessions meanwhile; the next try opens a new one.
             return self._unanswered(_reason(error))
@@ -355,7 +357,7 @@ def _new_session() -> "ClientSession":
     from aiohttp import ClientSession, ClientTimeout, TCPConnector
 
     seconds = config.get_float("service.timeout")
-    timeout = ClientTimeout(total=None, sock_connect=min(seconds, 10.0), sock_read=seconds)
+    timeout = ClientTimeout(total=_WHOLE_ANSWER * seconds, sock_connect=min(seconds, 10.0), sock_read=seconds)
     return ClientSession(connector=TCPConnector(limit=64), timeout=timeout, trust_env=False)
 
 

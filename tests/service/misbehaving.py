@@ -44,7 +44,7 @@ class MisbehavingServer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request, and close the connection."""
-        with closing(writer), suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        with closing(writer), suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
             first = await reader.readexactly(1)
             if first == b"\x16":
                 writer.write(answer(400, b"TLS is not spoken here"))

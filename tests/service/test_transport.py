@@ -242,6 +242,21 @@ async def test_p25_an_endless_answer_is_given_up_at_once(asked: Asked, monkeypat
     assert sum(sent) < 50_000_000
 
 
+async def test_p25_an_answer_that_drips_for_ever_is_given_up(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_transport, "_WHOLE_ANSWER", 3)
+
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.1)
+
+    begun = time.monotonic()
+    assert "service.timeout" in str(await asked.fails(drip))
+    assert time.monotonic() - begun < 5
+
+
 async def test_p10_who_is_cancelled_tells_no_token(asked: Asked) -> None:
     asked.answers(SILENCE)
     with config.set({"service.timeout": 30}), pytest.raises(TimeoutError) as caught:
