@@ -7,17 +7,17 @@ and ends a transaction is sent here. All that is PostgreSQL's own is in this mod
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from typing import Any, cast, override
 
 import asyncpg
 from sqlalchemy import Dialect, event
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, MissingGreenlet, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 from sqlalchemy.util import await_only, greenlet_spawn
 
 from arraylake_core.catalog.dsn import Dsn
@@ -89,9 +89,9 @@ class PostgresDatabase:
         with self.translated():
             if connection is not None:
                 return cast("Sequence[Sequence[object]]", await _driver(connection).fetch(text, *arguments))
-            pool = (await self._engines.current()).pool
+            pool = cast("QueuePool", (await self._engines.current()).pool)
             for left in range(self._dsn.pool_size, -1, -1):
-                held = await greenlet_spawn(pool.connect)
+                held = await _checked_out(pool)
                 driver = cast("asyncpg.Connection[asyncpg.Record]", held.driver_connection)
                 try:
                     return cast("Sequence[Sequence[object]]", await driver.fetch(text, *arguments))
@@ -104,7 +104,8 @@ class PostgresDatabase:
                     if not left:
                         raise
                 finally:
-                    await greenlet_spawn(held.close)
+                    # Waits for nothing: there is no transaction to end.
+                    held.close()
         raise AssertionError("unreachable")
 
     def decoded(self, statement: Prepared, row: Sequence[object]) -> dict[str, object]:
@@ -250,6 +251,14 @@ class _Repeating(AsyncConnection):
             await self.rollback()
             await self.invalidate()
         raise AssertionError("unreachable")
+
+
+async def _checked_out(pool: QueuePool) -> PoolProxiedConnection:
+    """Return a connection of the pool: at once where one is at hand that needs no look, which SQLAlchemy does not know a way for."""
+    if pool.checkedin():
+        with suppress(MissingGreenlet):
+            return pool.connect()
+    return await greenlet_spawn(pool.connect)
 
 
 def _driver(connection: AsyncConnection) -> "asyncpg.Connection[asyncpg.Record]":

@@ -142,8 +142,7 @@ class _Service:
         if self.settings.cors_origins:
             _allow_origin(request, response, self.settings.cors_origins)
         seconds = time.perf_counter() - began
-        metrics.requests.labels(name, response.status).inc()
-        metrics.seconds.labels(name).observe(seconds)
+        metrics.answered(name, response.status, seconds)
         log_request(request, request_id, name, who, response.status, seconds)
         return response
 
@@ -250,7 +249,7 @@ _NOWHERE = Route("GET", "/", Need.SignedIn, _nothing, "")
 
 def _query(request: web.Request, route: Route) -> msgspec.Struct:
     values: dict[str, str] = {}
-    for name, value in request.query.items():
+    for name, value in request.query.items() if request.rel_url.raw_query_string else ():
         if name in values:
             raise InvalidOptionError(f"the query parameter {name[:60]!a} is given twice: give it once")
         values[name] = value

@@ -34,6 +34,8 @@ class JsonFormatter(logging.Formatter):
 
 def log_to_stderr(level: int = logging.INFO) -> None:
     """Send the logs of the service and of aiohttp to standard error as JSON."""
+    # Nothing of these is written, and looking them up takes as long as writing a line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     for name in ("arraylake_core", "aiohttp"):

@@ -21,6 +21,18 @@ class Metrics:
         self.refused = Counter(
             "arraylake_refused", "Requests refused before they reached their route.", ("reason",), registry=self._registry
         )
+        # Finding the counter of some labels takes longer than counting.
+        self._requests: dict[tuple[str, int], Counter] = {}
+        self._seconds: dict[str, Histogram] = {}
+
+    def answered(self, operation: str, status: int, seconds: float) -> None:
+        """Count a request."""
+        requests = self._requests.get((operation, status))
+        if requests is None:
+            requests = self._requests[operation, status] = self.requests.labels(operation, status)
+            self._seconds[operation] = self.seconds.labels(operation)
+        requests.inc()
+        self._seconds[operation].observe(seconds)
 
     def text(self) -> bytes:
         """Return the metrics in Prometheus' text format."""

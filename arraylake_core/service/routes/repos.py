@@ -161,10 +161,7 @@ async def change_containers(call: Call) -> dict[str, str]:
 
 _CONTAINERS = "/repos/icechunk/{org}/{repo}/virtual-chunk-containers"
 ROUTES = (
-    Route(
-        "GET", "/orgs/{org}/repos/paginated", Need.OrgMember, list_repos, "List repos.", query=ListQuery, answer=Page[WireRepo]
-    ),
-    Route("GET", "/repos/{org}/{repo}", Need.RepoRead, get_repo, "Show a repo.", answer=WireRepo),
+    # First, for the router looks through them in turn, and this one is asked most.
     Route(
         "GET",
         "/repos/{org}/{repo}/open",
@@ -174,6 +171,10 @@ ROUTES = (
         query=OpenQuery,
         answer=WireOpen,
     ),
+    Route(
+        "GET", "/orgs/{org}/repos/paginated", Need.OrgMember, list_repos, "List repos.", query=ListQuery, answer=Page[WireRepo]
+    ),
+    Route("GET", "/repos/{org}/{repo}", Need.RepoRead, get_repo, "Show a repo.", answer=WireRepo),
     Route(
         "PATCH",
         "/orgs/{org}/{repo}",
