@@ -14,13 +14,15 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
 from arraylake_core.backends.storage import StorageIdentity
-from arraylake_core.catalog.base import NewRepo
+from arraylake_core.catalog.base import NewRepo, OpenRepo
 from arraylake_core.catalog.http import HttpCatalog
-from arraylake_core.errors import AuthenticationError, ConflictError
-from arraylake_core.models import RepoModel, utc_now
+from arraylake_core.errors import AuthenticationError, ConflictError, RepoNotFoundError
+from arraylake_core.models import RepoMode, RepoModel, RepoStatus, utc_now
 from arraylake_core.people import NewToken, Role
+from arraylake_core.secret import Secret
 from arraylake_core.testing.catalog_samples import new_bucket
 from tests.servers.faulty_proxy import faulty_proxy
 from tests.servers.fixtures import _require_postgres
@@ -279,6 +281,53 @@ async def test_p21_one_key_on_two_replicas_at_once_is_one_change(lake: Lake, cat
     # The key is bound to what it was first used for.
     assert other[0] == 422
     assert await actions(catalogs[0]) - before == {"create_repo": 1}
+
+
+async def test_p21_what_one_replica_changes_the_other_opens_so_at_once(lake: Lake, catalogs: list[HttpCatalog]) -> None:
+    """A replica remembers what it has answered, and never answers so when it is not so any more."""
+    opening, changing = catalogs
+    here = await changing.create_bucket("acme", new_bucket("own", name="own-lake"))
+    new = replace(lake.new_repo(), bucket_id=here.id)
+    made = await changing.activate_repo((await changing.create_repo("acme", new)).id)
+    keys = {"method": "hmac", "access_key_id": "AKIDTEST", "secret_access_key": Secret("CANARY-secret")}
+    rotated = keys | {"secret_access_key": Secret("CANARY-rotated")}
+    offline, online = RepoStatus(mode=RepoMode.Offline, message="moving"), RepoStatus(mode=RepoMode.Online)
+    url = "s3://own-lake/x/"
+    changes: list[tuple[Callable[[], Awaitable[object]], Callable[[OpenRepo], object], object]] = [
+        (lambda: changing.modify_repo("acme", new.name, description="new"), lambda found: found.repo.description, "new"),
+        (lambda: changing.modify_repo("acme", new.name, update_metadata={"a": 1}), lambda found: found.repo.metadata, {"a": 1}),
+        (lambda: changing.modify_bucket("acme", "own", auth_config=keys), lambda found: found.repo.bucket.auth_config, keys),
+        (
+            lambda: changing.modify_bucket("acme", "own", auth_config=rotated),
+            lambda found: found.repo.bucket.auth_config,
+            rotated,
+        ),
+        (lambda: changing.modify_bucket("acme", "own", new_nickname="mine"), lambda found: found.repo.bucket.nickname, "mine"),
+        (
+            lambda: changing.modify_repo("acme", new.name, virtual_chunk_containers={url: "mine"}),
+            lambda found: [*found.virtual_buckets],
+            ["mine"],
+        ),
+        (
+            lambda: changing.modify_bucket("acme", "mine", new_nickname="ours"),
+            lambda found: ([*found.virtual_buckets], found.repo.virtual_chunk_containers, found.repo.bucket.nickname),
+            (["ours"], {url: "ours"}, "ours"),
+        ),
+        (lambda: changing.modify_repo("acme", new.name, status=offline), lambda found: found.repo.status.mode, RepoMode.Offline),
+        (lambda: changing.modify_repo("acme", new.name, status=online), lambda found: found.repo.status.mode, RepoMode.Online),
+    ]
+    for change, seen, expected in changes:
+        for _ in range(2):
+            assert (await opening.open_repo("acme", new.name)).repo.id == made.id
+        await change()
+        assert seen(await opening.open_repo("acme", new.name)) == expected
+    await changing.rename_repo("acme", new.name, f"{new.name}-b")
+    with pytest.raises(RepoNotFoundError):
+        await opening.open_repo("acme", new.name)
+    assert (await opening.open_repo("acme", f"{new.name}-b")).repo.id == made.id
+    await changing.delete_repo("acme", f"{new.name}-b")
+    with pytest.raises(RepoNotFoundError):
+        await opening.open_repo("acme", f"{new.name}-b")
 
 
 async def test_p2_a_token_stops_on_every_replica(lake: Lake, catalogs: list[HttpCatalog]) -> None:
