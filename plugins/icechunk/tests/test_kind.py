@@ -30,7 +30,7 @@ class TestInMemory(RepoKindTests):
 
 class TestOnS3(RepoKindTests):
     kind = "icechunk"
-    processes, commits = 8, 25
+    processes, commits = 8, 8
 
     @pytest.fixture
     def client(self, tmp_path, s3_bucket_config) -> Iterator[Client]:
