@@ -180,6 +180,13 @@ Index(
     unique=True,
     sqlite_where=repos.c.deleted_at.is_(None),
 )
+Index(
+    "ix_repos_listed",
+    repos.c.org_id,
+    repos.c.name,
+    repos.c.id,
+    sqlite_where=repos.c.deleted_at.is_(None) & (repos.c.state == "active"),
+)
 Index("ix_repos_deleted", repos.c.org_id, repos.c.name, repos.c.deleted_at)
 Index("ix_repos_bucket_id", repos.c.bucket_id)
 

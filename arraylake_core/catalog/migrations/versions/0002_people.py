@@ -20,6 +20,15 @@ def upgrade() -> None:
     )
     op.add_column("repos", sa.Column("visibility", sa.String(length=32), server_default="PRIVATE", nullable=False))
     op.add_column("repos", sa.Column("optimization_config", JSON(), server_default="{}", nullable=False))
+    # Pages are found in it alone, however far back they lie.
+    op.create_index(
+        "ix_repos_listed",
+        "repos",
+        ["org_id", "name", "id"],
+        unique=False,
+        sqlite_where=sa.text("deleted_at IS NULL AND state = 'active'"),
+        postgresql_where=sa.text("deleted_at IS NULL AND state = 'active'"),
+    )
     op.create_table(
         "catalog_secrets",
         sa.Column("name", sa.String(length=32), nullable=False),
