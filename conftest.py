@@ -21,12 +21,14 @@ _REPEATED = re.compile(
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take the option --thorough."""
     parser.addoption(
         "--thorough", action="store_true", help="Run what repeats, in one more place or form, what other tests show, too."
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only repeats others, unless it is asked for, or named."""
     if config.getoption("--thorough") or any("::" in word for word in config.args):
         return
     repeated = [item for item in items if _REPEATED.search(item.nodeid)]

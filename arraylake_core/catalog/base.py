@@ -139,7 +139,7 @@ class Catalog(People, Protocol):
         """The URI, and for a service which token of this process to take: what pickles carry. It is no secret either."""
         ...
 
-    async def mint(self, bucket_id: str, repo_id: str, access: Access) -> Credentials | None:
+    async def mint(self, bucket_id: str, repo_id: str, access: Access, virtual: str = "") -> Credentials | None:
         """Have credentials minted by the catalog; None where the process mints them itself, from the bucket config.
 
         Parameters
@@ -150,6 +150,8 @@ class Catalog(People, Protocol):
             The repo whose place they are for; "" is the whole bucket config.
         access
             To read, or to write too.
+        virtual
+            The URL prefix of one of the repo's virtual chunk containers, whose place they are for instead.
         """
         ...
 

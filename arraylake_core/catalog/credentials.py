@@ -32,6 +32,8 @@ class BucketCredentials(msgspec.Struct, frozen=True, kw_only=True):
         To read, or to write too.
     repo_id
         The repo whose place that is, if it is one's.
+    virtual
+        The URL prefix of the repo's virtual chunk container that it is, if it is one.
     """
 
     catalog: str
@@ -42,6 +44,7 @@ class BucketCredentials(msgspec.Struct, frozen=True, kw_only=True):
     location: Location
     access: Access
     repo_id: str = ""
+    virtual: str = ""
 
     def __repr__(self) -> str:
         return f"the credentials of the bucket config {self.nickname!r}"
@@ -49,7 +52,7 @@ class BucketCredentials(msgspec.Struct, frozen=True, kw_only=True):
     async def mint(self) -> Credentials:
         """Ask the catalog for credentials, and where it leaves that to us, for the bucket config, and its auth method for credentials."""
         catalog = catalog_from_uri(self.catalog)
-        minted = await catalog.mint(self.bucket_id, self.repo_id, self.access)
+        minted = await catalog.mint(self.bucket_id, self.repo_id, self.access, self.virtual)
         if minted is not None:
             return minted
         bucket = await catalog.get_bucket_by_id(self.bucket_id)
@@ -59,7 +62,13 @@ class BucketCredentials(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bucket_provider(
-    catalog: str, registry: PluginRegistry, bucket: BucketResponse, location: Location, access: Access, repo_id: str = ""
+    catalog: str,
+    registry: PluginRegistry,
+    bucket: BucketResponse,
+    location: Location,
+    access: Access,
+    repo_id: str = "",
+    virtual: str = "",
 ) -> CredentialProvider:
     """Return the process's provider of credentials for a place in a bucket config."""
     source = BucketCredentials(
@@ -71,5 +80,6 @@ def bucket_provider(
         location=location,
         access=access,
         repo_id=repo_id,
+        virtual=virtual,
     )
     return provider_for(source)

@@ -74,10 +74,10 @@ class HttpCatalog(HttpPeople):
         """Return the refs and journals of a repo."""
         return HttpCoordination(self._transport, self.handle, repo_id)
 
-    async def mint(self, bucket_id: str, repo_id: str, access: Access) -> Credentials | None:
+    async def mint(self, bucket_id: str, repo_id: str, access: Access, virtual: str = "") -> Credentials | None:
         """Ask the service for credentials: for a repo's place, or, without one, for a bucket config's."""
         path = f"/repo-ids/{quote(repo_id, safe='')}" if repo_id else f"/buckets/{quote(bucket_id, safe='')}"
-        reply = await self._transport.send("GET", f"{path}/credentials", query={"access": access})
+        reply = await self._transport.send("GET", f"{path}/credentials", query={"access": access, "virtual": virtual or None})
         return decode.credentials(reply.body)
 
     # Organizations

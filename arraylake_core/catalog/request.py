@@ -11,7 +11,7 @@ from arraylake_core.models import AuthConfig, BucketResponse, ExtraConfig
 from arraylake_core.names import join_prefix, shown, validate_nickname
 from arraylake_core.plugins import PluginRegistry
 
-__all__ = ["bucket_location", "checked_auth", "new_bucket", "place_of"]
+__all__ = ["bucket_location", "checked_auth", "container_location", "new_bucket", "place_of"]
 
 
 def new_bucket(
@@ -121,6 +121,34 @@ def bucket_location(platform: StoragePlatform, bucket: BucketResponse) -> Locati
         prefix=bucket.prefix,
         options=platform.decode_options(bucket.extra_config),
     )
+
+
+def container_location(platform: StoragePlatform, bucket: BucketResponse, url: str) -> Location:
+    """Return the place that a virtual chunk container names, which must lie in the bucket config that is to open it.
+
+    Parameters
+    ----------
+    platform
+        The platform of the bucket config.
+    bucket
+        The bucket config.
+    url
+        The container's URL prefix.
+    """
+    whole = bucket_location(platform, bucket)
+    if url.partition("://")[0] not in platform.schemes:
+        known = " or ".join(f"{scheme}://" for scheme in platform.schemes)
+        raise InvalidNameError(
+            f"the virtual chunk container {shown(url)} is no {known} URL, as the bucket config {bucket.nickname!r} has"
+        )
+    address = platform.parse_uri(url.rstrip("/"))
+    place = Location(platform=platform.name, bucket=address.name, prefix=address.prefix, options=whole.options)
+    outer, inner = platform.identity(whole), platform.identity(place)
+    if inner.store != outer.store or not f"{inner.path}/".startswith(f"{outer.path}/"):
+        raise InvalidNameError(
+            f"the virtual chunk container {shown(url)} lies outside {whole.uri}, the place of {bucket.nickname!r}"
+        )
+    return place
 
 
 def _mapping(values: Mapping[str, object] | None, what: str) -> Mapping[str, object]:

@@ -66,7 +66,7 @@ class SqlCatalog(
         """What opens the same catalog in another process."""
         return self.uri
 
-    async def mint(self, bucket_id: str, repo_id: str, access: Access) -> Credentials | None:
+    async def mint(self, bucket_id: str, repo_id: str, access: Access, virtual: str = "") -> Credentials | None:
         """Return None: whoever opens the catalog itself has the bucket config, and mints by its auth method."""
         return None
 

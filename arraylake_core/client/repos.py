@@ -12,10 +12,9 @@ from typing import NamedTuple
 from arraylake_core import config
 from arraylake_core.backends.credentials import Access
 from arraylake_core.backends.repo_kind import RepoBackend, RepoContext, RepoHandle, RepoOptions, VirtualSource
-from arraylake_core.backends.storage import Location
 from arraylake_core.catalog.base import Catalog, NewRepo, UnfinishedRepo
 from arraylake_core.catalog.credentials import bucket_provider
-from arraylake_core.catalog.request import bucket_location
+from arraylake_core.catalog.request import bucket_location, container_location
 from arraylake_core.errors import (
     AlreadyExistsError,
     ArraylakeError,
@@ -260,32 +259,34 @@ class Repos(NamedTuple):
             coordination=self.catalog.coordination(repo.id),
             author=_author(author),
             options=options or RepoOptions(),
-            virtual_sources=tuple(self.virtual_source(url, buckets, nickname) for url, nickname in containers.items()),
+            virtual_sources=tuple(
+                self.virtual_source(url, buckets, name, repo.id if repo.virtual_chunk_containers.get(url) == name else "")
+                for url, name in containers.items()
+            ),
         )
 
-    def virtual_source(self, url: str, buckets: Mapping[str, BucketResponse], nickname: str) -> VirtualSource:
-        """Return where virtual chunks below a URL prefix are read, which must lie in the bucket config that is to open it."""
+    def virtual_source(self, url: str, buckets: Mapping[str, BucketResponse], nickname: str, repo_id: str = "") -> VirtualSource:
+        """Return where virtual chunks below a URL prefix are read, which must lie in the bucket config that is to open it.
+
+        Parameters
+        ----------
+        url, nickname
+            The container.
+        buckets
+            The bucket configs, by nickname.
+        repo_id
+            The repo that has the container in its record.
+        """
         if nickname not in buckets:
             raise NotFoundError(
                 f"the virtual chunk container {shown(url)} names the bucket config {shown(nickname)}, which does not exist"
             )
         bucket = buckets[nickname]
         platform = self.registry.storage_platform(bucket.platform)
-        whole = bucket_location(platform, bucket)
-        scheme = url.partition("://")[0]
-        if scheme not in platform.schemes:
-            raise InvalidNameError(
-                f"the virtual chunk container {shown(url)} is no {' or '.join(f'{known}://' for known in platform.schemes)} URL, "
-                f"as the bucket config {nickname!r} has"
-            )
-        address = platform.parse_uri(url.rstrip("/"))
-        place = Location(platform=platform.name, bucket=address.name, prefix=address.prefix, options=whole.options)
-        outer, inner = platform.identity(whole), platform.identity(place)
-        if inner.store != outer.store or not f"{inner.path}/".startswith(f"{outer.path}/"):
-            raise InvalidNameError(
-                f"the virtual chunk container {shown(url)} lies outside {whole.uri}, the place of {nickname!r}"
-            )
-        provider = bucket_provider(self.catalog.handle, self.registry, bucket, whole, "read")
+        place = container_location(platform, bucket, url)
+        # A container of the repo's own is opened by the right to read the repo, any other one by the right to use its bucket config.
+        reach = place if repo_id else bucket_location(platform, bucket)
+        provider = bucket_provider(self.catalog.handle, self.registry, bucket, reach, "read", repo_id, url if repo_id else "")
         store = platform.object_store(place, provider)
         if store is None:
             raise StorageError(f"virtual chunks can't be read from the platform {platform.name!r}, which only fsspec reaches")

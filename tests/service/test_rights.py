@@ -350,3 +350,24 @@ def test_a_reader_opens_what_it_may_read_and_writes_nothing(lake: Peopled, tmp_p
                 repo.root_group["t"][:] = 3
             with pytest.raises(ReadOnlyError):
                 repo.commit("No")
+
+
+def test_p20_a_container_of_a_repo_opens_no_bucket_that_its_reader_may_not_use(lake: Peopled, delegated: Plugin) -> None:
+    """Who has a right on one repo gets credentials for the containers that it has, for just their places, and adds none."""
+    service, admin, member = lake.service, lake.tokens["admin"], lake.tokens["member"]
+    container = "s3://acme-role/observations"
+    change = {"virtual_chunk_containers": {container: "role"}}
+    assert service.ask("PATCH", "/orgs/acme/in-role", admin, body=change).status == 200
+    grant = {"email": "member@example.org", "role": "admin"}
+    assert service.ask("PUT", "/repos/acme/in-role/grants", admin, body=grant).status == 200
+    opened = service.ask("GET", "/repos/acme/in-role/open", member).json
+    assert opened["virtual_chunk_credentials"][container]["aws_access_key_id"] == "read:observations"
+    repo_id = service.ask("GET", "/repos/acme/in-role", member).json["_id"]
+    asked = f"/repo-ids/{repo_id}/credentials?access=read&virtual="
+    assert service.ask("GET", asked + container, member).json["aws_access_key_id"] == "read:observations"
+    assert service.ask("GET", asked + "s3://acme-role/more", member).status == 404
+    assert service.ask("GET", asked.replace("read", "write") + container, member).status == 403
+    wider = {"virtual_chunk_containers": {"s3://acme-role": "role"}}
+    assert service.ask("PATCH", "/orgs/acme/in-role", member, body=wider).status == 403
+    path = "/repos/icechunk/acme/in-role/virtual-chunk-containers"
+    assert service.ask("PATCH", path, member, body={"add": {"s3://acme-role": "role"}}).status == 403

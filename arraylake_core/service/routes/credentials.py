@@ -1,14 +1,16 @@
 """Storage credentials: for one repo, or for a whole bucket config."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from arraylake_core.backends.credentials import Access, AnonymousCredentials, Credentials
-from arraylake_core.catalog.request import bucket_location
-from arraylake_core.errors import CredentialsError, PermissionDeniedError
+from arraylake_core.backends.storage import Location
+from arraylake_core.catalog.request import bucket_location, container_location
+from arraylake_core.errors import CredentialsError, NotFoundError, PermissionDeniedError
 from arraylake_core.models import BucketResponse, RepoMode, RepoModel
+from arraylake_core.names import shown
 from arraylake_core.people import Role
 from arraylake_core.service.call import Call
 from arraylake_core.service.credentials import may_use_bucket, repo_location
@@ -22,6 +24,12 @@ _PRIVATE = {"cache-control": "no-store"}
 
 class AccessQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     access: Literal["read", "write"] | None = None
+
+
+class PlaceQuery(AccessQuery, forbid_unknown_fields=True, kw_only=True):
+    """With the URL prefix of one of the repo's virtual chunk containers, whose place the credentials are for instead."""
+
+    virtual: Annotated[str, msgspec.Meta(max_length=2048)] | None = None
 
 
 async def repo_credentials(call: Call, repo: RepoModel) -> dict[str, object] | None:
@@ -41,7 +49,7 @@ async def virtual_credentials(
         bucket = buckets.get(nickname)
         if bucket is None or (call.services.vendor.is_open_handed(bucket) and not may_use_bucket(call.principal, repo.org)):
             continue
-        found[url] = _unsigned(await _for_bucket(call, bucket, "read"))
+        found[url] = _unsigned(await _for_container(call, bucket, url))
     return found
 
 
@@ -52,7 +60,9 @@ async def get_repo_credentials(call: Call) -> Answer:
 
 async def get_credentials_by_repo_id(call: Call) -> Answer:
     repo = await call.catalog.get_repo_by_id(call.path["repo_id"])
-    return Answer(credentials_for(await _asked(call, repo), tagged=True), 200, _PRIVATE)
+    virtual = call.asked(PlaceQuery).virtual
+    found = await (_asked(call, repo) if virtual is None else _asked_container(call, repo, virtual))
+    return Answer(credentials_for(found, tagged=True), 200, _PRIVATE)
 
 
 async def get_bucket_credentials(call: Call) -> Answer:
@@ -79,6 +89,15 @@ async def _asked(call: Call, repo: RepoModel) -> Credentials:
     return await _for_repo(call, repo, access)
 
 
+async def _asked_container(call: Call, repo: RepoModel, url: str) -> Credentials:
+    if url not in repo.virtual_chunk_containers:
+        raise NotFoundError(f"{repo.full_name} has no virtual chunk container {shown(url)}: grant it first")
+    if call.asked(PlaceQuery).access == "write":
+        raise PermissionDeniedError("virtual chunks are read only: ask for access=read")
+    bucket = await call.catalog.get_bucket(repo.org, repo.virtual_chunk_containers[url])
+    return await _for_container(call, bucket, url)
+
+
 async def _asked_bucket(call: Call, bucket: BucketResponse) -> Credentials:
     access: Access = call.asked(AccessQuery).access or "read"
     if access == "write":
@@ -98,8 +117,16 @@ async def _for_repo(call: Call, repo: RepoModel, access: Access) -> Credentials:
 
 async def _for_bucket(call: Call, bucket: BucketResponse, access: Access) -> Credentials:
     platform = call.services.registry.storage_platform(bucket.platform)
+    return await _for_place(call, bucket, bucket_location(platform, bucket), access)
+
+
+async def _for_container(call: Call, bucket: BucketResponse, url: str) -> Credentials:
+    platform = call.services.registry.storage_platform(bucket.platform)
+    return await _for_place(call, bucket, container_location(platform, bucket, url), "read")
+
+
+async def _for_place(call: Call, bucket: BucketResponse, location: Location, access: Access) -> Credentials:
     may_use = may_use_bucket(call.principal, call.org)
-    location = bucket_location(platform, bucket)
     return await call.services.vendor.credentials(
         call.principal, call.token, bucket, location, access, may_use=may_use, vended=call.vended
     )
@@ -129,7 +156,7 @@ ROUTES = (
         Need.RepoRead,
         get_credentials_by_repo_id,
         "Give credentials for a repo's place, by its id.",
-        query=AccessQuery,
+        query=PlaceQuery,
         answer=dict[str, Any],
     ),
     Route(

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 import msgspec
 
 from arraylake_core.catalog.base import OpenRepo
-from arraylake_core.errors import InvalidOptionError
+from arraylake_core.errors import InvalidOptionError, PermissionDeniedError
 from arraylake_core.models import Page, RepoMode, RepoStatus, Scalar
 from arraylake_core.people import Role
 from arraylake_core.service.access import visible_repos
 from arraylake_core.service.call import Call
+from arraylake_core.service.credentials import may_use_bucket
 from arraylake_core.service.routes.credentials import repo_credentials, virtual_credentials
 from arraylake_core.service.routes.orgs import PageQuery
 from arraylake_core.service.table import Need, Route
@@ -115,6 +116,8 @@ async def modify_repo(call: Call) -> WireRepo:
     body = call.read(ChangedRepoBody)
     if body.status is not None or body.visibility is not None:
         call.require(Role.Admin, "change the mode or the visibility of a repo")
+    if body.virtual_chunk_containers:
+        _require_use_of_buckets(call)
     changed = await call.catalog.modify_repo(
         call.path["org"],
         call.path["repo"],
@@ -129,6 +132,12 @@ async def modify_repo(call: Call) -> WireRepo:
     )
     call.announce("repo.modified", changed)
     return repo_for(call, changed)
+
+
+def _require_use_of_buckets(call: Call) -> None:
+    """Let nobody reach, through a container of one repo, bucket configs that a role in the organization is needed for (P20)."""
+    if not may_use_bucket(call.principal, call.org):
+        raise PermissionDeniedError("to grant virtual chunks you must be a reader in the organization: ask one of its admins")
 
 
 async def set_status(call: Call) -> WireRepo:
@@ -151,6 +160,7 @@ async def change_containers(call: Call) -> dict[str, str]:
     body = call.read(ContainersBody)
     if both := body.add.keys() & set(body.remove):
         raise InvalidOptionError(f"can't add and remove the container {min(both)!r} in one call: ask for one of the two")
+    _require_use_of_buckets(call)
     change: Mapping[str, str | None] = {**body.add, **dict.fromkeys(body.remove)}
     for nickname in {*body.add.values()}:
         await call.catalog.get_bucket(call.org, nickname)
