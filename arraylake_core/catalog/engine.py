@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.types import TypeDecorator
 
 from arraylake_core.errors import ArraylakeError, CatalogError, ConflictError, StorageError
+from arraylake_core.loops import at_loop_end
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
@@ -183,31 +184,25 @@ class Engines:
 
 
 class _Held:
-    """An engine, and the asynchronous generator whose end, which every loop brings about when it shuts down, ends it."""
+    """An engine, and what closes its connections when its loop shuts down."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
-        self._life = _life(engine)
+        self._life: AsyncGenerator[None] | None = None
         self._begun = False
         self._ending: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
         if not self._begun:
             self._begun = True
-            await anext(self._life)
+            self._life = await at_loop_end(self.engine.dispose)
 
     async def end(self) -> None:
-        await self._life.aclose()
+        if self._life is not None:
+            await self._life.aclose()
 
     def end_soon(self) -> None:
         self._ending = asyncio.get_running_loop().create_task(self.end())
-
-
-async def _life(engine: AsyncEngine) -> AsyncGenerator[None]:
-    try:
-        yield
-    finally:
-        await engine.dispose()
 
 
 _all: WeakSet[Engines] = WeakSet()

@@ -1,5 +1,6 @@
 """Vending credentials: from a bucket config to credentials for one place in it, minted by its auth method and kept until near their end."""
 
+import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -7,7 +8,7 @@ import msgspec
 
 from arraylake_core.backends.credentials import Access, CredentialProvider, Credentials
 from arraylake_core.catalog.request import bucket_location
-from arraylake_core.errors import PermissionDeniedError
+from arraylake_core.errors import CredentialsError, PermissionDeniedError
 from arraylake_core.models import BucketResponse, Identity, RepoModel
 from arraylake_core.people import Principal
 from arraylake_core.secret import Secret
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Vendor", "may_use_bucket", "repo_location"]
 
 _KEPT = 4096
+_MINT_SECONDS = 30
 
 
 class _Minting:
@@ -112,7 +114,12 @@ class Vendor:
             while len(self._providers) > _KEPT:
                 self._providers.popitem(last=False)
         self._providers.move_to_end(key)
-        found = await provider.get()
+        try:
+            found = await asyncio.wait_for(provider.get(), _MINT_SECONDS)
+        except TimeoutError:
+            raise CredentialsError(
+                f"the auth method {method.name!r} gave no credentials for {bucket.nickname!r} in {_MINT_SECONDS} seconds: try again, and look at its provider"
+            ) from None
         if vended is not None:
             vended.append((provider, found))
         return found

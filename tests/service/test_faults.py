@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import count
 from uuid import uuid4
 
 import aiohttp
 import pytest
 from msgspec.structs import replace
 
+from arraylake_core import loops
 from arraylake_core.backends.storage import StorageIdentity
 from arraylake_core.catalog.base import NewRepo, OpenRepo
 from arraylake_core.catalog.http import HttpCatalog
@@ -40,7 +42,7 @@ class Lake:
     postgres: Postgres
     deployment: Deployment
     bucket_id: str = ""
-    names: Iterator[str] = field(default_factory=lambda: (f"repo-{number:05}" for number in range(100_000)))
+    numbers: Iterator[int] = field(default_factory=count)
 
     def catalogs(self) -> list[HttpCatalog]:
         return [self.deployment.catalog(number) for number in range(len(self.deployment.replicas))]
@@ -49,7 +51,12 @@ class Lake:
         prefix = uuid4().hex[:20]
         place = StorageIdentity("", prefix)
         return NewRepo(
-            name=next(self.names), kind="icechunk", bucket_id=self.bucket_id, prefix=prefix, generated=True, identity=place
+            name=f"repo-{next(self.numbers):05}",
+            kind="icechunk",
+            bucket_id=self.bucket_id,
+            prefix=prefix,
+            generated=True,
+            identity=place,
         )
 
 
@@ -84,10 +91,8 @@ class Load:
 
     lake: Lake
     shared: RepoModel
-    increments: int = 0
-    numbers: list[int] = field(default_factory=list)
-    entries: list[bytes] = field(default_factory=list)
-    repos: list[str] = field(default_factory=list)
+    increments: list[int] = field(default_factory=list)
+    entries: list[tuple[int, bytes]] = field(default_factory=list)
     described: dict[str, str] = field(default_factory=dict)
     stopping: bool = False
 
@@ -97,8 +102,7 @@ class Load:
         while not self.stopping:
             await self.count(catalog)
             entry = uuid4().hex.encode()
-            self.numbers.append(await refs.append_journal("log", entry))
-            self.entries.append(entry)
+            self.entries.append((await refs.append_journal("log", entry), entry))
             made = await catalog.create_repo("acme", self.lake.new_repo())
             active = await catalog.activate_repo(made.id)
             await catalog.modify_repo("acme", active.name, description=entry.decode())
@@ -113,13 +117,13 @@ class Load:
                 await refs.put_ref("branch/count", {"n": ref.value["n"] + 1}, expected=ref.version)
             except ConflictError:
                 continue
-            self.increments += 1
+            self.increments.append(ref.value["n"] + 1)
             return
 
     @property
     def done(self) -> int:
         """How much was acknowledged."""
-        return self.increments + len(self.entries) + len(self.described)
+        return len(self.increments) + len(self.entries) + len(self.described)
 
 
 @asynccontextmanager
@@ -131,6 +135,8 @@ async def load(lake: Lake, through: list[HttpCatalog]) -> AsyncIterator[Load]:
     await first.coordination(shared.id).put_ref("branch/count", {"n": 0}, expected=None)
     found = Load(lake, shared)
     workers = [asyncio.create_task(found.work(catalog)) for catalog in through for _ in range(WORKERS)]
+    # And as blocking callers do it, from threads of their own.
+    workers += [asyncio.create_task(asyncio.to_thread(loops.run, found.work(catalog))) for catalog in through]
     try:
         await progress(found, workers, 10)
         yield found
@@ -157,16 +163,19 @@ async def progress(found: Load, workers: list["asyncio.Task[None]"], more: int) 
 async def check(found: Load, catalog: HttpCatalog, audited: Counter[str]) -> None:
     refs = catalog.coordination(found.shared.id)
     counter = await refs.get_ref("branch/count")
-    assert (counter.value["n"], counter.version) == (found.increments, found.increments + 1)
+    total = len(found.increments)
+    assert sorted(found.increments) == list(range(1, total + 1))
+    assert (counter.value["n"], counter.version) == (total, total + 1)
     journal = await refs.read_journal("log")
     assert [entry.sequence for entry in journal] == list(range(1, len(journal) + 1))
-    assert {entry.sequence: entry.data for entry in journal} == dict(zip(found.numbers, found.entries, strict=True))
+    assert {entry.sequence: entry.data for entry in journal} == dict(found.entries)
+    assert len(journal) == len(found.entries)
     live = {repo.name: repo.description for repo in await all_repos(catalog) if repo.name in found.described}
     assert live == found.described
     assert await catalog.unfinished_repos("acme") == []
     repos = len(found.described)
     changes = {
-        "put_ref": found.increments + 1,
+        "put_ref": total + 1,
         "create_repo": repos + 1,
         "activate_repo": repos + 1,
         "modify_repo": repos,
