@@ -46,6 +46,8 @@ _PREPARERS = 0x61726C6B02
 _LOCK = f"SELECT pg_advisory_xact_lock({_WRITERS})"
 _SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+# What the driver raises; the third where a connection is cut at a moment that it does not know how to deal with.
+_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 # What a database says that is going down, coming up, or has cut a connection; and what never reached it.
 _DIALECT = cast("Dialect", asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
 _GONE = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")
@@ -95,7 +97,7 @@ class PostgresDatabase:
                 driver = cast("asyncpg.Connection[asyncpg.Record]", held.driver_connection)
                 try:
                     return cast("Sequence[Sequence[object]]", await driver.fetch(text, *arguments))
-                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                except _ERRORS as error:
                     # As in _begun: each one of the pool may be lost.
                     if not _is_lost(error, driver):
                         raise
@@ -279,7 +281,7 @@ async def _end(connection: AsyncConnection, *, lost: bool = False) -> None:
         try:
             if not lost and _in_transaction(driver):
                 await driver.execute("ROLLBACK", timeout=PING_SECONDS)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except _ERRORS:
             lost = True
         if lost or driver.is_closed():
             await connection.invalidate()
@@ -298,7 +300,7 @@ def _on_checkout(connection: DBAPIConnection, entry: ConnectionPoolEntry, proxy:
     if time.monotonic() - entry.info.get("used", time.monotonic()) > IDLE_SECONDS:
         try:
             await_only(driver.execute("SELECT 1", timeout=PING_SECONDS))
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except _ERRORS:
             driver.terminate()
             raise DisconnectionError from None
 
@@ -306,7 +308,11 @@ def _on_checkout(connection: DBAPIConnection, entry: ConnectionPoolEntry, proxy:
 def _is_lost(error: BaseException | None, driver: "asyncpg.Connection[asyncpg.Record]") -> bool:
     if isinstance(error, asyncio.CancelledError):
         return False
-    return driver.is_closed() or isinstance(error, OSError) or str(getattr(error, "sqlstate", None)).startswith(_GONE)
+    return (
+        driver.is_closed()
+        or isinstance(error, OSError | asyncpg.InternalClientError)
+        or str(getattr(error, "sqlstate", None)).startswith(_GONE)
+    )
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -321,7 +327,7 @@ def _translated(where: str) -> Iterator[None]:
     try:
         yield
         return
-    except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except (SQLAlchemyError, *_ERRORS) as error:
         problem = _problem(where, _cause(error))
     raise problem from None
 

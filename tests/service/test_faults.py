@@ -427,4 +427,6 @@ def test_p25_no_request_was_answered_500(lake: Lake) -> None:
     """All that was done in this module, killed databases and replicas among it."""
     statuses = {status for replica in lake.deployment.replicas for status in replica.logged("status")}
     assert 200 in statuses
-    assert 500 not in statuses
+    assert 500 not in statuses, "\n".join(
+        str(frames) for one in lake.deployment.replicas for frames in (*one.logged("error"), *one.logged("frames"))
+    )
