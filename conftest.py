@@ -1,12 +1,18 @@
 """What every test of the workspace stands on: a home of its own, no ambient credentials, and real servers."""
 
+import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 pytest_plugins = ["tests.servers.fixtures"]
+
+# Without bytecode, each of the many processes that the tests start would compile all that it imports anew, for seconds.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # What repeats, in one more place or form, what other tests show: run with --thorough, as `tox -e soak` does, so that the usual run stays under 20 minutes.
 _REPEATED = re.compile(
@@ -42,8 +48,6 @@ _AMBIENT = ("AWS_", "GOOGLE_", "GCE_", "AZURE_", "ARRAYLAKE_")
 @pytest.fixture(autouse=True)
 def own_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Let no test touch the user's home, settings or credentials."""
-    import os
-
     home = tmp_path_factory.mktemp("home")
     for name in [name for name in os.environ if name.startswith(_AMBIENT) and name != "AWS_CA_BUNDLE"]:
         monkeypatch.delenv(name)

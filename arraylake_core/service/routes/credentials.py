@@ -1,6 +1,7 @@
 """Storage credentials: for one repo, or for a whole bucket config."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -8,7 +9,7 @@ import msgspec
 from arraylake_core.backends.credentials import Access, AnonymousCredentials, Credentials
 from arraylake_core.backends.storage import Location
 from arraylake_core.catalog.request import bucket_location, container_location
-from arraylake_core.errors import CredentialsError, NotFoundError, PermissionDeniedError
+from arraylake_core.errors import CredentialsError, InvalidNameError, NotFoundError, PermissionDeniedError
 from arraylake_core.models import BucketResponse, RepoMode, RepoModel
 from arraylake_core.names import shown
 from arraylake_core.people import Role
@@ -49,7 +50,9 @@ async def virtual_credentials(
         bucket = buckets.get(nickname)
         if bucket is None or (call.services.vendor.is_open_handed(bucket) and not may_use_bucket(call.principal, repo.org)):
             continue
-        found[url] = _unsigned(await _for_container(call, bucket, url))
+        # One that lies outside its bucket config opens nothing; whoever reads there is told so.
+        with suppress(InvalidNameError):
+            found[url] = _unsigned(await _for_container(call, bucket, url))
     return found
 
 
