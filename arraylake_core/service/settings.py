@@ -24,6 +24,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         How long a principal's rights are remembered: a revoked token is good for that long at most. At most 5.
     allow_networks
         Hosts and networks that URLs given by users may lead to although they are not public, such as ``10.1.0.0/16``.
+    allow_endpoints
+        Further ones to which the endpoints of buckets may lead, which clients call and the service does not.
     cors_origins
         Web origins whose pages may call the service.
     drain_seconds
@@ -36,6 +38,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     failures_per_minute: int = 60
     principal_seconds: float = 2.0
     allow_networks: tuple[str, ...] = ()
+    allow_endpoints: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
     drain_seconds: float = 30.0
 
@@ -48,14 +51,15 @@ def settings_from_config(*, authenticated: bool = True, loopback: bool = False) 
     authenticated
         Whether requests need a token.
     loopback
-        Whether the service listens on this machine alone: then users' URLs may lead to it as well.
+        Whether the service listens on this machine alone: then buckets may be on it as well. Webhooks, which the service calls, may not.
     """
     local = ("127.0.0.0/8", "::1/128", "localhost") if loopback else ()
     return ServiceSettings(
         authenticated=authenticated,
         requests_per_second=config.get_float("service.requests_per_second"),
         failures_per_minute=int(config.get_float("service.failures_per_minute")),
-        allow_networks=(*config.get_list("service.allow_networks"), *local),
+        allow_networks=tuple(config.get_list("service.allow_networks")),
+        allow_endpoints=local,
         cors_origins=tuple(config.get_list("service.cors_origins")),
         drain_seconds=config.get_float("service.drain_seconds"),
     )

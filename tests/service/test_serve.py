@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Self
 
@@ -77,6 +79,26 @@ def test_p9_no_key_no_start(database: str, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").rename(tmp_path / "catalog.key")
     with Started(tmp_path, "--database", database):
         pass
+
+
+def test_p16_a_service_behind_a_proxy_on_its_own_machine_calls_nothing_on_it(database: str, tmp_path: Path) -> None:
+    """Buckets may be where clients reach them; webhooks are called by the service itself."""
+    with Started(tmp_path, "--database", database, "--no-auth") as service, Client(service.uri) as client:
+        made = client.create_bucket_config(
+            org="me",
+            nickname="here",
+            uri="s3://lake",
+            extra_config={"endpoint_url": "http://127.0.0.1:9000", "region_name": "us-east-1"},
+        )
+        assert made.nickname == "here"
+        request = urllib.request.Request(
+            f"{service.uri}/orgs/me/webhooks", data=b'{"url": "https://127.0.0.1:9/"}', method="POST"
+        )
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request)
+        with caught.value as answer:
+            assert answer.status == 422
+            assert b"not public" in answer.read()
 
 
 def test_requests_under_way_are_finished_when_it_stops(database: str, tmp_path: Path) -> None:

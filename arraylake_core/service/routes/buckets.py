@@ -144,7 +144,8 @@ async def _place(call: Call, nickname: str, platform: str, name: str, prefix: st
     location = bucket_location(_platform(call, platform), cast("BucketResponse", place))
     for key, value in cast("ExtraConfig", msgspec.structs.asdict(location.options)).items():
         if isinstance(value, str) and "://" in value:
-            await ensure_public(value, call.services.settings.allow_networks, what=key, http=True)
+            allowed = (*call.services.settings.allow_networks, *call.services.settings.allow_endpoints)
+            await ensure_public(value, allowed, what=key, http=True)
     return place
 
 
