@@ -22,7 +22,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 
 from arraylake_core.catalog.dsn import Dsn
 from arraylake_core.catalog.engine import ConstraintError, Engines, Prepared, SchemaError, os_problem
-from arraylake_core.errors import ArraylakeError, CatalogError, ConflictError, InvalidOptionError, StorageError
+from arraylake_core.errors import ArraylakeError, CatalogError, InvalidOptionError, StorageError
 
 __all__ = ["PostgresDatabase"]
 
@@ -378,8 +378,8 @@ _AGAIN = "somebody else changed the catalog at the same moment, and nothing was 
 # The starts of SQLSTATEs; the first that fits counts.
 _PROBLEMS: tuple[tuple[str, type[ArraylakeError], str], ...] = (
     ("23", ConstraintError, _AGAIN),
-    ("40P01", ConflictError, _AGAIN),
-    ("40001", ConflictError, _AGAIN),
+    ("40P01", CatalogError, _AGAIN),
+    ("40001", CatalogError, _AGAIN),
     ("22", InvalidOptionError, _NO_VALUE),
     ("28", CatalogError, _ACCESS),
     ("3D000", CatalogError, "the database {where} does not exist: make it with `createdb`, or correct its name"),
