@@ -18,6 +18,8 @@ __all__ = ["Announcer"]
 
 _logger = logging.getLogger("arraylake_core.service")
 _KEPT = 1000
+# A little longer than a receiver may take.
+_STOP_SECONDS = 12
 
 
 class Announcer:
@@ -50,6 +52,8 @@ class Announcer:
     async def stop(self) -> None:
         """End; what was not sent is sent by another replica, or after the next start."""
         if self._running is not None:
+            self._courier.stop()
+            await asyncio.wait([self._running], timeout=_STOP_SECONDS)
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
         try:

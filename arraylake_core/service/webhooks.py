@@ -43,15 +43,21 @@ class Courier:
         self._catalog = catalog
         self._allow = settings.allow_networks
         self._due = asyncio.Event()
+        self._stopping = False
 
     def wake(self) -> None:
         """Say that there may be something to send."""
         self._due.set()
 
+    def stop(self) -> None:
+        """End after what is being sent: breaking off in the middle would leave a connection open."""
+        self._stopping = True
+        self._due.set()
+
     async def run(self) -> None:
-        """Send what is due, now and whenever there is more, until cancelled."""
+        """Send what is due, now and whenever there is more, until it is stopped."""
         async with ClientSession(connector=guarded_connector(self._allow), timeout=_TIMEOUT, trust_env=False) as session:
-            while True:
+            while not self._stopping:
                 try:
                     sent = await self._round(session)
                 except ArraylakeError as error:

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from arraylake_core import Client
 from arraylake_core.errors import AlreadyExistsError, ArraylakeError, CommitConflictError, ConflictError, ReadOnlyError
 
-LIVES, STEPS = int(os.environ.get("V1_LIVES", "12")), int(os.environ.get("V1_STEPS", "30"))
+LIVES, STEPS = int(os.environ.get("V1_LIVES", "12")), int(os.environ.get("V1_STEPS", "25"))
 
 WRITERS = st.integers(0, 2)
 PATHS = st.sampled_from(["a", "b", "g", "g/a", "g/h", "g/h/b"])
