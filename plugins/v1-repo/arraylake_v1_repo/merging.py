@@ -238,8 +238,14 @@ async def _together(
     if mine is None or other is None:
         return mine
     skip = conflict if conflict is not None and _choice(path, on_conflict) == "theirs" else None
+    meant, meant_by_them = _meaning(mine.documents), _meaning(other.documents)
+    # What means the same keeps the other side's spelling: a commit that only spelled it anew would be one of nothing.
+    same = frozenset(name for name in meant if meant[name] == meant_by_them.get(name))
     documents = _over(
-        before.documents if before is not None else None, mine.documents, other.documents, skip.documents if skip else frozenset()
+        before.documents if before is not None else None,
+        mine.documents,
+        other.documents,
+        same | (skip.documents if skip else frozenset()),
     )
     loose = _over(before.loose if before is not None else None, mine.loose, other.loose, skip.loose if skip else frozenset())
     node = msgspec.structs.replace(other, documents=documents, loose=loose)
