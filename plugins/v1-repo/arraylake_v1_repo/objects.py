@@ -12,7 +12,7 @@ from arraylake_core.backends.object_store import open_object_store
 from arraylake_core.errors import ArraylakeError, StorageError
 
 if TYPE_CHECKING:
-    from obstore.store import LocalStore, S3Store
+    from obstore.store import ObjectStore
 
     from arraylake_core.backends import CredentialProvider, Location, StoragePlatform
 
@@ -125,7 +125,7 @@ class ObstoreObjects:
     def __init__(self, spec: ObjectStoreSpec, place: str) -> None:
         self.place = place
         self._spec = spec
-        self._store: LocalStore | S3Store | None = None
+        self._store: ObjectStore | None = None
 
     def __reduce__(self) -> tuple[type["ObstoreObjects"], tuple[ObjectStoreSpec, str]]:
         return type(self), (self._spec, self.place)
@@ -133,7 +133,7 @@ class ObstoreObjects:
     def __repr__(self) -> str:
         return f"<objects at {self.place}>"
 
-    async def ready(self) -> "LocalStore | S3Store":
+    async def ready(self) -> "ObjectStore":
         """Return the store, opened where it was not yet."""
         if self._store is None:
             self._store = await open_object_store(self._spec, blocking=True)

@@ -17,7 +17,7 @@ from arraylake_v1_repo.virtual.sources import SourceReader
 from arraylake_v1_repo.virtual.window import Window, WindowRegistry
 
 if TYPE_CHECKING:
-    from obstore.store import S3Store
+    from obstore.store import ObjectStore
 
 __all__ = ["read_grib", "read_hdf", "read_kerchunk", "read_netcdf", "read_netcdf3", "read_tiff", "read_zarr"]
 
@@ -155,7 +155,7 @@ async def read_zarr(
     if inside.grant.store.protocol == "file":
         root = Path(granted_path(inside)).parent
         await parsed("Zarr", uri, lambda: _check_links(root, uri, inside))
-        store: LocalStore | S3Store = LocalStore(root)
+        store: ObjectStore = LocalStore(root)
     else:
         spec = inside.grant.store
         below = "/".join(part for part in (spec.prefix, directory) if part)

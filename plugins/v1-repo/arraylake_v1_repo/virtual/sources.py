@@ -17,7 +17,7 @@ from arraylake_v1_repo.virtual.grants import GrantedFile, find_grant, granted_pa
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
-    from obstore.store import LocalStore, S3Store
+    from obstore.store import ObjectStore
 
 __all__ = ["SourceFile", "SourceReader"]
 
@@ -67,7 +67,7 @@ class SourceReader:
 
     def __init__(self, grants: Sequence[VirtualSource]) -> None:
         self._grants = tuple(grants)
-        self._stores: dict[str, LocalStore | S3Store] = {}
+        self._stores: dict[str, ObjectStore] = {}
 
     def __reduce__(self) -> "tuple[type[SourceReader], tuple[tuple[VirtualSource, ...]]]":
         return SourceReader, (self._grants,)
@@ -162,7 +162,7 @@ class SourceReader:
             )
         return file
 
-    async def store(self, grant: VirtualSource) -> "LocalStore | S3Store":
+    async def store(self, grant: VirtualSource) -> "ObjectStore":
         """Return the obstore store of a grant, rooted at its prefix."""
         if grant.prefix not in self._stores:
             self._stores[grant.prefix] = await open_object_store(grant.store)

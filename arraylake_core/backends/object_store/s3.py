@@ -1,53 +1,22 @@
-"""A fast way to an object store: obstore, from the neutral description that a platform gives."""
+"""obstore over the S3 API."""
 
 from typing import TYPE_CHECKING
 
 from arraylake_core.backends.credentials import AnonymousCredentials, CredentialProvider, Credentials, S3Credentials
 from arraylake_core.backends.storage import ObjectStoreSpec
-from arraylake_core.errors import CredentialsError, PluginError, StorageError
+from arraylake_core.errors import CredentialsError
 from arraylake_core.secret import reveal
 
 if TYPE_CHECKING:
-    from obstore.store import LocalStore, S3Credential, S3Store
+    from obstore.store import S3Credential, S3Store
 
-__all__ = ["open_object_store"]
-
+__all__ = ["BlockingS3CredentialCallback", "S3CredentialCallback", "open_s3_store"]
 
 _DEFAULT_REGION = "us-east-1"
 
 
-async def open_object_store(spec: ObjectStoreSpec, *, blocking: bool = False) -> "LocalStore | S3Store":
-    """Return an obstore store, rooted at the description's prefix, whose credentials refresh by themselves.
-
-    Parameters
-    ----------
-    spec
-        What a platform's ``object_store`` returned.
-    blocking
-        Whether its blocking methods are to work too. Without it, use the ``_async`` ones: credentials are asked for on the running loop.
-
-    Raises
-    ------
-    CredentialsError
-        There are none, or none for this kind of store.
-    StorageError
-        There is no such store for the protocol.
-    PluginError
-        obstore is not installed.
-    """
-    try:
-        from obstore.store import LocalStore
-    except ImportError:
-        raise PluginError("the fast path to object stores needs obstore: pip install obstore") from None
-    match spec.protocol:
-        case "file":
-            return LocalStore(spec.prefix, mkdir=True)
-        case "s3":
-            return await _s3_store(spec, blocking)
-    raise StorageError(f"there is no fast path to {spec.protocol} stores in this release: use the platform's fsspec file system")
-
-
-async def _s3_store(spec: ObjectStoreSpec, blocking: bool) -> "S3Store":
+async def open_s3_store(spec: ObjectStoreSpec, *, blocking: bool) -> "S3Store":
+    """Return an obstore store over an S3 API; see ``open_object_store``."""
     from obstore.store import S3Store
 
     if spec.credentials is None:
