@@ -19,7 +19,6 @@ from arraylake_core.backends.auth import AuthMethod
 from arraylake_core.backends.repo_kind import RepoBackend
 from arraylake_core.backends.storage import StoragePlatform
 from arraylake_core.errors import PluginConflictError, PluginError, PluginLoadError, PluginNotFoundError
-from arraylake_core.events import Event
 from arraylake_core.names import shown
 
 if TYPE_CHECKING:
@@ -159,16 +158,10 @@ class PluginRegistry:
                     return self.storage_platform(name)
         return self.storage_platform(scheme)
 
-    def tell(self, event: Event) -> list[tuple[str, str]]:
-        """Tell every plugin that listens of an event; return the names of those that failed, with the kind of error, whose text may repeat anything."""
+    def listeners(self) -> list[tuple[str, "Callable[..., object]"]]:
+        """Return the plugins that listen to events, each with its name and the hook, which takes ``event=``."""
         self.plugins()
-        failed: list[tuple[str, str]] = []
-        for name, listen in self._listeners:
-            try:
-                listen(event=event)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything, and nothing else may suffer for it
-                failed.append((name, type(error).__name__))
-        return failed
+        return list(self._listeners)
 
     def _backend(self, family: Family, name: str) -> Backend:
         self.plugins()

@@ -19,7 +19,7 @@ from arraylake_core.catalog.engine import insert_missing
 from arraylake_core.catalog.records import Records
 from arraylake_core.catalog.sealing import associated_webhook
 from arraylake_core.catalog.tables import deliveries, encryption_keys, orgs, webhooks
-from arraylake_core.errors import CatalogError, InvalidOptionError, NotFoundError
+from arraylake_core.errors import ArraylakeError, InvalidOptionError, NotFoundError
 from arraylake_core.events import EVENT_TYPES, Event
 from arraylake_core.models import utc_now
 from arraylake_core.names import shown
@@ -42,7 +42,7 @@ class Delivery(NamedTuple):
     id
         The message's id, the same on each try.
     url, secret
-        The webhook's.
+        The webhook's; a secret that can't be read any more is None.
     event
         What it tells.
     attempts
@@ -51,7 +51,7 @@ class Delivery(NamedTuple):
 
     id: str
     url: str
-    secret: Secret
+    secret: Secret | None
     event: dict[str, object]
     attempts: int
 
@@ -171,15 +171,14 @@ class WebhookRecords(Records):
             await connection.execute(update(deliveries).where(this).values(due=utc_now() + wait, problem=problem[:500]))
 
     def _delivery(self, row: RowMapping) -> Delivery:
-        what = f"the secret of the webhook {row['hook']}"
-        key = self._vault.source.load().require(row["key_id"], what)
+        keys = self._vault.source.load()
         try:
-            secret = key.open(row["secret"], associated_webhook(row["org_id"], row["hook"])).decode()
-        except ValueError:
-            raise CatalogError(
-                f"{what} is damaged or was moved from another one: delete the webhook, and make it again"
-            ) from None
-        return Delivery(row["id"], row["url"], Secret(secret), cast("dict[str, object]", row["event"]), row["attempts"])
+            key = keys.require(row["key_id"], f"the secret of the webhook {row['hook']}")
+            secret = Secret(key.open(row["secret"], associated_webhook(row["org_id"], row["hook"])).decode())
+        except (ArraylakeError, ValueError):
+            # It is this webhook's trouble alone: the messages to all others go on.
+            secret = None
+        return Delivery(row["id"], row["url"], secret, cast("dict[str, object]", row["event"]), row["attempts"])
 
 
 def _webhook(row: RowMapping) -> Webhook:

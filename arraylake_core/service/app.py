@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from itertools import count
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -87,10 +88,12 @@ class _Service:
         """Start what runs beside the requests, and end it with the application."""
         await self._services.catalog.load_secrets()
         await self._announcer.start()
-        beside = asyncio.create_task(self._work_beside())
+        stopping = asyncio.Event()
+        beside = asyncio.create_task(self._work_beside(stopping))
         yield
-        beside.cancel()
-        await asyncio.gather(beside, return_exceptions=True)
+        # It ends after what it is doing: breaking off in the middle would leave a connection open.
+        stopping.set()
+        await beside
         with suppress(ArraylakeError):
             await self._principals.write_uses()
         await self._announcer.stop()
@@ -215,6 +218,8 @@ class _Service:
                 found = await route.handler(call)
                 return found if isinstance(found, Answer) else Answer(found, route.status)
             call.target = call.target or request.path
+            if route.check is not None:
+                await route.check(call)
             answer = await work.do(call, route, self._announcer, line, raw)
             if "idempotent-replay" in answer.headers:
                 self._services.metrics.replays.inc()
@@ -229,15 +234,17 @@ class _Service:
         except web.HTTPRequestEntityTooLarge:
             raise BadRequestError(f"the body is larger than {self.settings.max_body} bytes: send less at once", 413) from None
 
-    async def _work_beside(self) -> None:
+    async def _work_beside(self, stopping: asyncio.Event) -> None:
         """Note which tokens were used, and forget repeated requests that are too old, now and then."""
-        while True:
-            for _ in range(_PRUNED_EVERY):
-                await asyncio.sleep(_NOTED_EVERY)
-                with suppress(ArraylakeError):
-                    await self._principals.write_uses()
+        for number in count(1):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), _NOTED_EVERY)
+            if stopping.is_set():
+                return
             with suppress(ArraylakeError):
-                await self._services.catalog.forget_requests()
+                await self._principals.write_uses()
+                if number % _PRUNED_EVERY == 0:
+                    await self._services.catalog.forget_requests()
 
 
 async def _nothing(call: Call) -> None:

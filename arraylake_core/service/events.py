@@ -4,6 +4,7 @@ import asyncio
 import logging
 import queue
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from arraylake_core.events import Event
@@ -22,11 +23,36 @@ _KEPT = 1000
 _STOP_SECONDS = 12
 
 
+class _Listener:
+    """A plugin that listens, in a thread of its own: whatever it raises is logged, and when it hangs, only it hears no more."""
+
+    def __init__(self, name: str, listen: Callable[..., object]) -> None:
+        self._name, self._listen = name, listen
+        self._events: queue.Queue[Event | None] = queue.Queue(_KEPT)
+
+    def start(self) -> None:
+        """Begin to tell it."""
+        threading.Thread(target=self._tell, name=f"arraylake-events-{self._name}", daemon=True).start()
+
+    def put(self, event: Event | None) -> None:
+        """Tell it of an event, as soon as it is done with those before; of None, that there are no more."""
+        try:
+            self._events.put_nowait(event)
+        except queue.Full:
+            what = f"is not told of the event {event.id}" if event is not None else "was not told of the last events"
+            _logger.warning("the plugin %s %s: it has not dealt with those before", self._name, what)
+
+    def _tell(self) -> None:
+        while (event := self._events.get()) is not None:
+            try:
+                self._listen(event=event)
+            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and goes on hearing
+                # The error's text may repeat anything.
+                _logger.error("the plugin %s failed on the event %s: %s", self._name, event.id, type(error).__name__)
+
+
 class Announcer:
     """Tells of changes, in two steps: in their transaction, and after it.
-
-    Plugins listen in a thread of their own: one that raises is logged, one that hangs keeps the others waiting but no request, and what can't be
-    queued any more is dropped with a line in the log.
 
     Parameters
     ----------
@@ -39,15 +65,16 @@ class Announcer:
     """
 
     def __init__(self, catalog: "SqlCatalog", registry: PluginRegistry, settings: ServiceSettings) -> None:
-        self._catalog, self._registry = catalog, registry
+        self._catalog = catalog
         self._courier = Courier(catalog, settings)
-        self._events: queue.Queue[Event | None] = queue.Queue(_KEPT)
+        self._listeners = [_Listener(name, listen) for name, listen in registry.listeners()]
         self._running: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to send and to tell."""
         self._running = asyncio.create_task(self._courier.run())
-        threading.Thread(target=self._tell_plugins, name="arraylake-events", daemon=True).start()
+        for listener in self._listeners:
+            listener.start()
 
     async def stop(self) -> None:
         """End; what was not sent is sent by another replica, or after the next start."""
@@ -56,10 +83,8 @@ class Announcer:
             await asyncio.wait([self._running], timeout=_STOP_SECONDS)
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
-        try:
-            self._events.put_nowait(None)
-        except queue.Full:
-            _logger.warning("plugins were not told of %s events", self._events.qsize())
+        for listener in self._listeners:
+            listener.put(None)
 
     async def enqueue(self, event: Event) -> None:
         """Write an event's messages, in the transaction of the change."""
@@ -68,12 +93,5 @@ class Announcer:
     def announce(self, event: Event) -> None:
         """Tell of an event whose change is committed."""
         self._courier.wake()
-        try:
-            self._events.put_nowait(event)
-        except queue.Full:
-            _logger.warning("plugins are not told of the event %s: those before it have not been dealt with", event.id)
-
-    def _tell_plugins(self) -> None:
-        while (event := self._events.get()) is not None:
-            for name, error in self._registry.tell(event):
-                _logger.error("the plugin %s failed on the event %s: %s", name, event.id, error)
+        for listener in self._listeners:
+            listener.put(event)

@@ -24,6 +24,7 @@ __all__ = ["check_networks", "ensure_public", "guarded_connector", "is_public"]
 
 type _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_RESOLVE_SECONDS = 10
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\Z", re.ASCII)
 # What some resolvers read as an IPv4 address although it is not written as one: 127.1, 0x7f000001, 017700000001, 2130706433.
 _NUMBER = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)\Z", re.ASCII)
@@ -149,7 +150,10 @@ async def ensure_public(url: str, allow: Sequence[str], *, what: str = "url", ht
 
 async def _addresses(host: str, what: str) -> list[str]:
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        asked = asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        found = await asyncio.wait_for(asked, _RESOLVE_SECONDS)
+    except TimeoutError:
+        raise InvalidOptionError(f"{what} has a host that no name server told of in {_RESOLVE_SECONDS} s: try again") from None
     except (OSError, UnicodeError):
         raise InvalidOptionError(f"{what} has a host that can't be found: check its spelling") from None
     return [str(address[0]) for *_, address in found]

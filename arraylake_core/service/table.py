@@ -73,6 +73,8 @@ class Route(NamedTuple):
         One sentence, for the OpenAPI document.
     body
         The type of the JSON body; None: there is none, ``bytes``: it is taken as it is.
+    check
+        What is looked at before the transaction of a change, since it may take long: where names lead.
     query
         The Struct of the query parameters.
     answer
@@ -95,6 +97,7 @@ class Route(NamedTuple):
     handler: Handler
     summary: str
     body: object = None
+    check: Handler | None = None
     query: type[msgspec.Struct] = NoQuery
     answer: object = None
     status: int = 200

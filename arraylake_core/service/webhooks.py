@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from arraylake_core.catalog.sql_webhooks import Delivery
-from arraylake_core.errors import ArraylakeError, InvalidOptionError
+from arraylake_core.errors import InvalidOptionError
 from arraylake_core.service.netguard import ensure_public, guarded_connector
 from arraylake_core.service.settings import ServiceSettings
 from arraylake_core.webhooks import signed_headers
@@ -60,7 +60,7 @@ class Courier:
             while not self._stopping:
                 try:
                     sent = await self._round(session)
-                except ArraylakeError as error:
+                except Exception as error:  # noqa: BLE001 - the courier goes on whatever broke; texts of errors may repeat anything
                     _logger.error("webhooks wait: %s", type(error).__name__)
                     sent = 0
                 if not sent:
@@ -73,7 +73,10 @@ class Courier:
 
     async def _round(self, session: ClientSession) -> int:
         claimed = await self._catalog.claim_deliveries(_AT_ONCE, _LEASE)
-        await asyncio.gather(*(self._send(session, delivery) for delivery in claimed))
+        results = await asyncio.gather(*(self._send(session, delivery) for delivery in claimed), return_exceptions=True)
+        for failure in results:
+            if isinstance(failure, BaseException):
+                raise failure
         return len(claimed)
 
     async def _send(self, session: ClientSession, delivery: Delivery) -> None:
@@ -86,6 +89,8 @@ class Courier:
 
     async def _post(self, session: ClientSession, delivery: Delivery) -> str | None:
         """Post a message; return what went wrong. What the receiver answers is not read: only whether it took the message."""
+        if delivery.secret is None:
+            return "its secret can't be read: its key is missing, or it is damaged; delete the webhook, and make it again"
         body = msgspec.json.encode({"type": delivery.event["type"], "timestamp": delivery.event["time"], "data": delivery.event})
         headers = {"content-type": "application/json", **signed_headers(delivery.secret, delivery.id, body, int(time.time()))}
         try:

@@ -1,8 +1,10 @@
 """Events reach webhooks, signed, and plugins; whatever receivers and plugins do harms nobody."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -205,7 +207,7 @@ class Listener:
         raise self.failure
 
 
-@pytest.mark.parametrize("failure", [ValueError("CANARY"), SystemExit(3)])
+@pytest.mark.parametrize("failure", [ValueError("CANARY"), SystemExit(3), asyncio.CancelledError("CANARY"), KeyboardInterrupt()])
 def test_p25_plugins_hear_of_events_and_their_faults_harm_nobody(
     tmp_path: Path, failure: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -219,3 +221,84 @@ def test_p25_plugins_hear_of_events_and_their_faults_harm_nobody(
             assert listener.called.acquire(timeout=SECONDS)
     assert listener.heard == ["repo.created"] * 2
     assert "CANARY" not in caplog.text
+
+
+class Hanging:
+    """A plugin that never comes back from an event."""
+
+    def __init__(self) -> None:
+        self.called, self.release = threading.Semaphore(0), threading.Event()
+
+    @hookimpl
+    def arraylake_on_event(self, event: Event) -> None:
+        self.called.release()
+        self.release.wait(60)
+
+
+def test_p25_a_plugin_that_hangs_keeps_no_other_from_hearing(tmp_path: Path) -> None:
+    hanging, listener = Hanging(), Listener(ValueError())
+    installed = {info.name: __import__(info.module) for info in default_registry().plugins()}
+    registry = PluginRegistry({**installed, "a-hanging": hanging, "listener": listener, "z-hanging": hanging})
+    with running(SqlCatalog(file_home(tmp_path / "catalog.db")), ServiceSettings(authenticated=False), registry) as service:
+        for name in ("ocean", "sea"):
+            assert service.ask("POST", "/orgs/me/repos", body={"name": name}).status == 201
+            assert listener.called.acquire(timeout=SECONDS)
+        assert all(hanging.called.acquire(timeout=SECONDS) for _ in range(2))
+        hanging.release.set()
+
+
+def test_p25_a_secret_that_cannot_be_read_stops_no_other_message(peopled: Peopled, receiver: Receiver) -> None:
+    hook(peopled, receiver)
+    peopled.service.run(_damage_secrets(peopled.service))
+    secret = hook(peopled, receiver)
+    make_repo(peopled)
+    verify_signature(secret, *receiver.take())
+    while not (found := peopled.service.run(_problems(peopled.service))):
+        pass
+    assert len(found) == 1
+    assert "secret can't be read" in found[0]
+    assert len(receiver.messages) == 1
+
+
+async def _damage_secrets(service: RunningService) -> None:
+    from sqlalchemy import update
+
+    from arraylake_core.catalog.tables import webhooks
+
+    async with service.catalog._write() as connection:
+        await connection.execute(update(webhooks).values(secret=b"damaged"))
+
+
+def test_p25_a_slow_name_server_keeps_no_other_change_waiting(peopled: Peopled, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answered, lookup = threading.Event(), threading.Event(), socket.getaddrinfo
+
+    def slow(host: str, *rest: object, **more: object) -> object:
+        if host != "slow.example.org":
+            return lookup(host, *rest, **more)
+        asked.set()
+        answered.wait(SECONDS)
+        raise socket.gaierror(socket.EAI_NONAME, "no such host")
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    admin = peopled.tokens["admin"]
+    bodies = {
+        "/orgs/acme/webhooks": {"url": "https://slow.example.org/"},
+        "/orgs/acme/buckets": {
+            "nickname": "slow",
+            "platform": "s3",
+            "name": "lake",
+            "extra_config": {"endpoint_url": "https://slow.example.org"},
+        },
+    }
+    for path, body in bodies.items():
+        asked.clear()
+        answered.clear()
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(peopled.service.ask, "POST", path, admin, body=body)
+            assert asked.wait(SECONDS)
+            email = f"{path.rpartition('/')[2]}@example.org"
+            member = {"email": email, "role": "reader"}
+            assert peopled.service.ask("PUT", "/orgs/acme/members", admin, body=member).status == 200
+            assert not waiting.done()
+            answered.set()
+            assert waiting.result().status == 422

@@ -1,15 +1,14 @@
 """Bucket configs."""
 
 from collections.abc import Mapping
-from typing import cast
 
 import msgspec
 
 from arraylake_core.backends.storage import StoragePlatform
-from arraylake_core.catalog.base import NewBucket
-from arraylake_core.catalog.request import bucket_location, checked_auth, place_of
+from arraylake_core.catalog.request import checked_auth, place_of
 from arraylake_core.errors import InvalidOptionError
-from arraylake_core.models import BucketResponse, ExtraConfig
+from arraylake_core.models import BucketResponse
+from arraylake_core.names import shown
 from arraylake_core.service.call import Call
 from arraylake_core.service.netguard import ensure_public
 from arraylake_core.service.table import Answer, Need, Route
@@ -65,8 +64,10 @@ async def create_bucket(call: Call) -> Answer:
     body = call.read(NewBucketBody)
     if body.em_managed:
         raise InvalidOptionError("this service manages no buckets of its own: give a bucket of yours, with em_managed false")
-    place = await _place(call, body.nickname, body.platform, body.name, body.prefix or "", _given(body.extra_config))
-    auth = checked_auth(call.services.registry, _platform(call, body.platform), _given(body.auth_config) or None)
+    platform = _platform(call, body.platform)
+    extra = _given(body.extra_config)
+    place = place_of(platform, nickname=body.nickname, name=body.name, prefix=body.prefix or "", extra_config=extra)
+    auth = checked_auth(call.services.registry, platform, _given(body.auth_config) or None)
     call.target = f"{call.org}: {body.nickname}"
     made = await call.catalog.create_bucket(call.org, msgspec.structs.replace(place, auth_config=auth))
     return Answer(bucket_for(call, made, call.org), 201)
@@ -81,7 +82,8 @@ async def modify_bucket(call: Call) -> WireBucket:
     if moved:
         extra = _given(body.extra_config) if body.extra_config is not None else before.extra_config
         prefix = before.prefix if body.prefix is None else body.prefix
-        place = await _place(call, before.nickname, platform, body.name or before.name, prefix, extra)
+        name = body.name or before.name
+        place = place_of(_platform(call, platform), nickname=before.nickname, name=name, prefix=prefix, extra_config=extra)
     auth = (
         None
         if body.auth_config is None
@@ -138,15 +140,14 @@ def _given(values: Mapping[str, str | bool | int | None] | None) -> dict[str, ob
     return {name: value for name, value in (values or {}).items() if value is not None}
 
 
-async def _place(call: Call, nickname: str, platform: str, name: str, prefix: str, extra: Mapping[str, object]) -> NewBucket:
-    """Check where a bucket config leads, which the service itself may have to reach for credentials (P16)."""
-    place = place_of(_platform(call, platform), nickname=nickname, name=name, prefix=prefix, extra_config=extra)
-    location = bucket_location(_platform(call, platform), cast("BucketResponse", place))
-    for key, value in cast("ExtraConfig", msgspec.structs.asdict(location.options)).items():
+async def check_endpoints(call: Call) -> None:
+    """Refuse endpoints in the service's own network, which it may have to reach itself for credentials (P16)."""
+    body = call.body
+    extra = body.extra_config if isinstance(body, NewBucketBody | ChangedBucketBody) else None
+    allowed = (*call.services.settings.allow_networks, *call.services.settings.allow_endpoints)
+    for key, value in _given(extra).items():
         if isinstance(value, str) and "://" in value:
-            allowed = (*call.services.settings.allow_networks, *call.services.settings.allow_endpoints)
-            await ensure_public(value, allowed, what=key, http=True)
-    return place
+            await ensure_public(value, allowed, what=shown(key), http=True)
 
 
 _BUCKETS, _BUCKET = "/orgs/{org}/buckets", "/orgs/{org}/buckets/{bucket}"
@@ -159,6 +160,7 @@ ROUTES = (
         create_bucket,
         "Add a bucket config.",
         body=NewBucketBody,
+        check=check_endpoints,
         answer=WireBucket,
         status=201,
         changes=True,
@@ -171,6 +173,7 @@ ROUTES = (
         modify_bucket,
         "Change a bucket config.",
         body=ChangedBucketBody,
+        check=check_endpoints,
         answer=WireBucket,
         changes=True,
     ),

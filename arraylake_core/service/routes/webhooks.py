@@ -38,9 +38,13 @@ async def list_webhooks(call: Call) -> list[WireWebhook]:
     ]
 
 
+async def check_url(call: Call) -> None:
+    """Refuse a URL that leads into the service's own network (P16)."""
+    await ensure_public(call.read(NewWebhookBody).url, call.services.settings.allow_networks, what="url", http=False)
+
+
 async def create_webhook(call: Call) -> IssuedWebhook:
     body = call.read(NewWebhookBody)
-    await ensure_public(body.url, call.services.settings.allow_networks, what="url", http=False)
     hook = await call.catalog.create_webhook(call.org, body.url, body.events)
     call.target = f"{call.org}: {hook.id}"
     return IssuedWebhook(
@@ -67,6 +71,7 @@ ROUTES = (
         create_webhook,
         "Add a webhook.",
         body=NewWebhookBody,
+        check=check_url,
         answer=IssuedWebhook,
         status=201,
         changes=True,
