@@ -119,6 +119,19 @@ SETTINGS = (
     Setting("user.email", str, None, "The author's e-mail address on commits."),
     Setting("repo.kind", str, "icechunk", "The kind of new repos."),
     Setting("repo.restore_days", float, 7.0, "How many days a deleted repo can be restored."),
+    Setting("delegation.google.sts_endpoint", str, None, "Google's Security Token Service, where it is not sts.googleapis.com."),
+    Setting(
+        "delegation.google.iam_endpoint",
+        str,
+        None,
+        "Google's IAM Credentials API, where it is not iamcredentials.googleapis.com.",
+    ),
+    Setting(
+        "delegation.azure.login_endpoint",
+        str,
+        None,
+        "Microsoft Entra's login endpoint, where it is not login.microsoftonline.com.",
+    ),
     Setting("plugins.disabled", list, [], "Entry points of plugins that are not loaded."),
     Setting("plugins.prefer", dict, {}, "Which distribution provides a name that two claim: {name: distribution}."),
 )
@@ -132,10 +145,13 @@ _BY_NAME = {setting.name: setting for setting in SETTINGS}
 def _config() -> "Config":
     from donfig import Config
 
-    defaults: dict[str, dict[str, object]] = {}
+    defaults: dict[str, object] = {}
     for setting in SETTINGS:
-        section, _, key = setting.name.partition(".")
-        defaults.setdefault(section, {})[key] = setting.default
+        *sections, key = setting.name.split(".")
+        inner = defaults
+        for section in sections:
+            inner = cast("dict[str, object]", inner.setdefault(section, {}))
+        inner[key] = setting.default
     try:
         return Config("arraylake", defaults=[defaults])
     except ValueError as error:

@@ -36,6 +36,7 @@ __all__ = [
     "RepoStatus",
     "Scalar",
     "SessionStatus",
+    "as_utc",
     "encode_json",
     "utc_now",
     "validate_description",
@@ -55,6 +56,11 @@ MAX_METADATA_BYTES = 4096
 def utc_now() -> datetime:
     """Return the time now, in UTC."""
     return datetime.now(UTC)
+
+
+def as_utc(time: datetime) -> datetime:
+    """Return a time in UTC; one without a zone is taken for UTC."""
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 class RepoKind(StrEnum):

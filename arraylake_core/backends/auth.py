@@ -29,6 +29,8 @@ class AuthMethod(ABC):
         The Struct of the other fields; those of type Secret are encrypted at rest and never shown.
     platforms
         The platforms that it serves; None means every one.
+    identified
+        Whether it exchanges the token of the caller's login, which ``credentials`` then gets in ``identity``.
     delegated
         Whether its credentials are limited to a place and a right, and expire. Then a service mints them for its clients, and the secrets of the config
         never leave it.
@@ -37,6 +39,7 @@ class AuthMethod(ABC):
     name: str
     config: type[msgspec.Struct]
     platforms: frozenset[str] | None = None
+    identified: bool = False
     delegated: bool = False
 
     def decode_config(self, values: Mapping[str, object]) -> msgspec.Struct:

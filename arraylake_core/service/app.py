@@ -78,7 +78,8 @@ class _Service:
 
     def __init__(self, catalog: "SqlCatalog", settings: ServiceSettings, registry: PluginRegistry) -> None:
         self.settings = settings
-        self._services = Services(catalog, registry, settings, Vendor(registry), Metrics(), Answers())
+        vendor = Vendor(registry, (*settings.allow_networks, *settings.allow_endpoints))
+        self._services = Services(catalog, registry, settings, vendor, Metrics(), Answers())
         self._principals = Principals(catalog, settings)
         self._announcer = Announcer(catalog, registry, settings)
         self._rate = RateLimit(settings.requests_per_second, 2 * settings.requests_per_second)

@@ -2,16 +2,20 @@
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from arraylake_core.backends.credentials import Access, CredentialProvider, Credentials
+from arraylake_core.backends.exchange.http import CONNECTOR
 from arraylake_core.catalog.request import bucket_location
 from arraylake_core.errors import CredentialsError, PermissionDeniedError
 from arraylake_core.models import BucketResponse, Identity, RepoModel
 from arraylake_core.people import Principal
 from arraylake_core.secret import Secret
+from arraylake_core.service.netguard import guarded_connector
 
 if TYPE_CHECKING:
     from arraylake_core.backends.auth import AuthMethod
@@ -28,15 +32,13 @@ _MINT_SECONDS = 30
 class _Minting:
     """Where one place's credentials come from."""
 
-    def __init__(
-        self, method: "AuthMethod", config: msgspec.Struct, location: "Location", access: Access, identity: Identity
-    ) -> None:
-        self._ask = (config, location, access, identity)
-        self._method = method
+    def __init__(self, method: "AuthMethod", config: msgspec.Struct, location: "Location", access: Access) -> None:
+        self._method, self._config, self._location, self._access = method, config, location, access
+        self.identity = Identity()
 
     async def mint(self) -> Credentials:
-        """Ask the auth method."""
-        return await self._method.credentials(*self._ask)
+        """Ask the auth method, for whoever asked last: the token that began it may have expired since."""
+        return await self._method.credentials(self._config, self._location, self._access, self.identity)
 
     def __repr__(self) -> str:
         return f"the credentials by {self._method.name}"
@@ -49,11 +51,14 @@ class Vendor:
     ----------
     registry
         The plugins.
+    allow
+        Hosts and networks that auth methods may reach although they are not public.
     """
 
-    def __init__(self, registry: "PluginRegistry") -> None:
+    def __init__(self, registry: "PluginRegistry", allow: Sequence[str] = ()) -> None:
         self.registry = registry
-        self._providers: OrderedDict[tuple[object, ...], CredentialProvider] = OrderedDict()
+        self._allow = tuple(allow)
+        self._providers: OrderedDict[tuple[object, ...], tuple[_Minting, CredentialProvider]] = OrderedDict()
 
     def method_of(self, bucket: BucketResponse) -> "AuthMethod":
         """Return the auth method of a bucket config."""
@@ -106,14 +111,17 @@ class Vendor:
         method = self.method_of(bucket)
         options.pop("method", None)
         key = (bucket.id, bucket.updated, location, access, principal.id if method.delegated else "")
-        provider = self._providers.get(key)
-        if provider is None:
-            identity = Identity(principal.id, token) if method.delegated else Identity()
-            provider = CredentialProvider(_Minting(method, method.decode_config(options), location, access, identity))
-            self._providers[key] = provider
+        minting, provider = self._providers.get(key) or (None, None)
+        if minting is None or provider is None:
+            minting = _Minting(method, method.decode_config(options), location, access)
+            provider = CredentialProvider(minting)
+            self._providers[key] = minting, provider
             while len(self._providers) > _KEPT:
                 self._providers.popitem(last=False)
         self._providers.move_to_end(key)
+        if method.delegated:
+            minting.identity = Identity(principal.id, token)
+        CONNECTOR.set(partial(guarded_connector, self._allow))
         try:
             found = await asyncio.wait_for(provider.get(), _MINT_SECONDS)
         except TimeoutError:

@@ -143,10 +143,11 @@ def _given(values: Mapping[str, str | bool | int | None] | None) -> dict[str, ob
 async def check_endpoints(call: Call) -> None:
     """Refuse endpoints in the service's own network, which it may have to reach itself for credentials (P16)."""
     body = call.body
-    extra = body.extra_config if isinstance(body, NewBucketBody | ChangedBucketBody) else None
+    if not isinstance(body, NewBucketBody | ChangedBucketBody):
+        return
     allowed = (*call.services.settings.allow_networks, *call.services.settings.allow_endpoints)
-    for key, value in _given(extra).items():
-        if isinstance(value, str) and "://" in value:
+    for key, value in (_given(body.extra_config) | _given(body.auth_config)).items():
+        if isinstance(value, str) and ("endpoint" in key or ("://" in value and key in (body.extra_config or {}))):
             await ensure_public(value, allowed, what=shown(key), http=True)
 
 
