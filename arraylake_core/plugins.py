@@ -39,14 +39,13 @@ _HOOKS: dict[Family, tuple[str, type]] = {
 EXTRAS: dict[Family, dict[str, str]] = {
     "repo kind": {"icechunk": "icechunk", "v1": "v1"},
     "storage platform": {"file": "local", "memory": "local", "s3": "s3", "s3-compatible": "s3", "minio": "s3"},
-    "auth method": {"anonymous": "local", "hmac": "s3"},
+    "auth method": {"anonymous": "local", "hmac": "s3", "oauth": "oauth"},
 }
 # The names that the Arraylake API knows, and that no plugin of this release provides yet.
 PLANNED: dict[Family, tuple[str, ...]] = {
     "repo kind": (),
     "storage platform": ("gs", "azure"),
     "auth method": (
-        "oauth",
         "aws_customer_managed_role",
         "gcp_customer_managed_role",
         "r2_customer_managed_role",

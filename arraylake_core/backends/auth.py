@@ -46,6 +46,15 @@ class AuthMethod(ABC):
         """Check the fields of an ``auth_config`` other than ``method``; no value is repeated in an error."""
         return decode_struct(self.config, values, f"{self.name} auth")
 
+    def check(self, config: msgspec.Struct, platform: str) -> None:  # noqa: B027 - most methods need not know the platform
+        """Refuse a config that is right by itself, but not on a platform; called when it is set, before anything is changed.
+
+        Raises
+        ------
+        InvalidOptionError
+            What is missing or odd.
+        """
+
     def encode_config(self, config: msgspec.Struct) -> AuthConfig:
         """Return a checked config as the catalog keeps it: ``method``, and the fields that are set."""
         values: dict[str, object] = {

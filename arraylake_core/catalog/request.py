@@ -110,7 +110,9 @@ def checked_auth(registry: PluginRegistry, platform: StoragePlatform, auth_confi
             f"the auth method {method!r} does not serve the platform {platform.name!r}, only {', '.join(sorted(auth.platforms))}: "
             "for files and memory take {'method': 'anonymous'}"
         )
-    return auth.encode_config(auth.decode_config(values))
+    config = auth.decode_config(values)
+    auth.check(config, platform.name)
+    return auth.encode_config(config)
 
 
 def bucket_location(platform: StoragePlatform, bucket: BucketResponse) -> Location:

@@ -38,11 +38,14 @@ class AuthMethodTests:
         A valid ``auth_config`` without ``method``.
     location
         A place that the method serves.
+    identity
+        Who asks.
     """
 
     method: AuthMethod
     config: Mapping[str, object]
     location: Location
+    identity: Identity = Identity()
 
     def _decoded(self) -> msgspec.Struct:
         return self.method.decode_config(self.config)
@@ -51,7 +54,7 @@ class AuthMethodTests:
         return [field.name for field in msgspec.structs.fields(self.method.config) if _is_secret(field.type)]
 
     async def _credentials(self, access: Access = "read") -> Credentials:
-        return await self.method.credentials(self._decoded(), self.location, access, Identity())
+        return await self.method.credentials(self._decoded(), self.location, access, self.identity)
 
     @pytest.mark.parametrize("access", ["read", "write"])
     async def test_it_gives_credentials(self, access: Access) -> None:

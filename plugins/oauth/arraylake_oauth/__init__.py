@@ -1,0 +1,16 @@
+"""The caller's own login, exchanged for credentials of the bucket's cloud: the auth method ``oauth``."""
+
+from collections.abc import Iterable
+
+from arraylake_core.backends import AuthMethod
+from arraylake_core.hookspecs import hookimpl
+from arraylake_oauth.config import OAuthConfig
+from arraylake_oauth.method import OAuth
+
+__all__ = ["OAuth", "OAuthConfig", "arraylake_auth_methods"]
+
+
+@hookimpl
+def arraylake_auth_methods() -> Iterable[AuthMethod]:
+    """Return the auth method of this plugin."""
+    return [OAuth()]
