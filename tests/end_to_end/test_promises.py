@@ -21,6 +21,7 @@ PROMISES = {
     12: "The long-lived keys of a bucket config whose method mints credentials never leave the server.",
     13: "Prefixes and paths are checked once, and confined to their bucket config.",
     14: "No two live repos overlap in storage, whatever the order of requests and the spelling of the endpoint; the database itself sees to it.",
+    15: "Short-lived credentials reach exactly the repo's place, and exactly what the caller may do there: the store itself refuses all else.",
     16: "No URL that a user gives, of an endpoint or a webhook, makes the service reach internal addresses, whatever its spelling and whenever it is resolved.",
     17: "Virtual chunks are read from granted places only, each with its own credentials, never with the repo's.",
     18: "A bucket is called safe for concurrent commits only where conditional writes are seen to work.",

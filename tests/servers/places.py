@@ -1,0 +1,73 @@
+"""Where each storage platform and auth method is tried: a bucket config for each pair, on a real server.
+
+The table is what joins a new platform or method to the tests that go through all of them.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+from uuid import uuid4
+
+import pytest
+
+__all__ = ["PLACES", "UNTRIED", "Place", "bucket_config"]
+
+type BucketConfig = dict[str, object]
+
+
+class Place(NamedTuple):
+    """Makes a new place, and says which servers it needs.
+
+    Parameters
+    ----------
+    make
+        Returns the arguments of create_bucket_config, but for the org; it gets the pytest request, whose fixtures are the servers.
+    kinds
+        The repo kinds that can be written there; None is every one.
+    """
+
+    make: Callable[[pytest.FixtureRequest], BucketConfig]
+    kinds: frozenset[str] | None = None
+
+
+def _files(request: pytest.FixtureRequest) -> BucketConfig:
+    directory = request.getfixturevalue("tmp_path") / "lake"
+    return {"nickname": "tried", "uri": f"file://{directory}", "auth_config": {"method": "anonymous"}}
+
+
+def _memory(request: pytest.FixtureRequest) -> BucketConfig:
+    return {"nickname": "tried", "uri": f"memory://lake-{uuid4().hex}", "auth_config": {"method": "anonymous"}}
+
+
+def _s3(platform: str, auth: str) -> Callable[[pytest.FixtureRequest], BucketConfig]:
+    def make(request: pytest.FixtureRequest) -> BucketConfig:
+        server = request.getfixturevalue("seaweedfs")
+        public = auth == "anonymous"
+        bucket = server.public_bucket if public else request.getfixturevalue("bucket")
+        key, secret = server.admin
+        keys = {} if public else {"access_key_id": key, "secret_access_key": secret}
+        return {
+            "nickname": "tried",
+            "uri": f"{platform}://{bucket}/lake-{uuid4().hex[:12]}",
+            "extra_config": {"endpoint_url": server.endpoint, "region_name": "us-east-1"},
+            "auth_config": {"method": auth, **keys},
+        }
+
+    return make
+
+
+PLACES: dict[tuple[str, str], Place] = {
+    ("file", "anonymous"): Place(_files),
+    ("memory", "anonymous"): Place(_memory),
+    **{(name, auth): Place(_s3(name, auth)) for name in ("s3", "s3-compatible", "minio") for auth in ("anonymous", "hmac")},
+}
+"""By platform and auth method."""
+
+UNTRIED: dict[tuple[str, str], str] = {
+    (name, "oauth"): "needs a login: tried in plugins/oauth/tests" for name in ("s3", "s3-compatible", "minio")
+}
+"""Why a pair that the plugins offer is not among them, in the words of docs/backends.md."""
+
+
+def bucket_config(request: pytest.FixtureRequest, platform: str, auth: str) -> BucketConfig:
+    """Return the arguments of create_bucket_config, but for the org, for a new place."""
+    return PLACES[platform, auth].make(request)
