@@ -38,13 +38,13 @@ _HOOKS: dict[Family, tuple[str, type]] = {
 # The names that the project's own plugins provide, and the extra that brings each.
 EXTRAS: dict[Family, dict[str, str]] = {
     "repo kind": {"icechunk": "icechunk", "v1": "v1"},
-    "storage platform": {"file": "local", "memory": "local", "s3": "s3", "s3-compatible": "s3", "minio": "s3"},
+    "storage platform": {"file": "local", "memory": "local", "s3": "s3", "s3-compatible": "s3", "minio": "s3", "gs": "gcs"},
     "auth method": {"anonymous": "local", "hmac": "s3", "oauth": "oauth"},
 }
 # The names that the Arraylake API knows, and that no plugin of this release provides yet.
 PLANNED: dict[Family, tuple[str, ...]] = {
     "repo kind": (),
-    "storage platform": ("gs", "azure"),
+    "storage platform": ("azure",),
     "auth method": (
         "aws_customer_managed_role",
         "gcp_customer_managed_role",

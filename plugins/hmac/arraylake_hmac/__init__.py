@@ -1,4 +1,4 @@
-"""Long-lived key pairs: the auth method ``hmac``, for S3 and what speaks its API."""
+"""Long-lived key pairs: the auth method ``hmac``, for S3, what speaks its API, and Google Cloud Storage."""
 
 from collections.abc import Iterable
 
@@ -33,7 +33,7 @@ class HmacAuth(AuthMethod):
 
     name = "hmac"
     config = HmacConfig
-    platforms = frozenset({"s3", "s3-compatible", "minio"})
+    platforms = frozenset({"s3", "s3-compatible", "minio", "gs"})
 
     async def credentials(self, config: msgspec.Struct, location: Location, access: Access, identity: Identity) -> Credentials:
         """Return S3Credentials that never expire.

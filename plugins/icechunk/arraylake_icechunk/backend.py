@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, cast
 
 from arraylake_core.backends import RepoBackend, RepoContext, RepoHandle
 from arraylake_core.backends.removal import remove_all
-from arraylake_core.errors import InvalidOptionError, StorageError
+from arraylake_core.errors import CredentialsError, InvalidOptionError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,9 +45,13 @@ class IcechunkBackend(RepoBackend):
         from arraylake_icechunk.binding import Binding
         from arraylake_icechunk.errors import translated
         from arraylake_icechunk.repo import IcechunkRepo
-        from arraylake_icechunk.storage import authorized, storage_for, with_containers
+        from arraylake_icechunk.storage import authorized, is_writable, storage_for, with_containers
 
         with translated(context.repo.full_name, context.location.uri):
+            if not await is_writable(context):
+                raise CredentialsError(
+                    f"{context.location.uri} is opened without credentials, and nothing is written to GCS that way: name another auth method"
+                )
             storage = await storage_for(context)
             config = with_containers(_config(context), context.virtual_sources)
             repo = await IcechunkRepo.create_async(
@@ -68,7 +72,7 @@ class IcechunkBackend(RepoBackend):
         from arraylake_icechunk.binding import Binding
         from arraylake_icechunk.errors import translated
         from arraylake_icechunk.repo import IcechunkRepo
-        from arraylake_icechunk.storage import authorized, storage_for, with_containers
+        from arraylake_icechunk.storage import authorized, is_writable, storage_for, with_containers
 
         with translated(context.repo.full_name, context.location.uri):
             storage = await storage_for(context)
@@ -78,7 +82,7 @@ class IcechunkBackend(RepoBackend):
                 config = with_containers(stored, context.virtual_sources)
                 access = await authorized(context.virtual_sources)
             repo = await IcechunkRepo.open_async(storage, config=config, authorize_virtual_chunk_access=access)
-            repo.bind(Binding.of(context, read_only=read_only))
+            repo.bind(Binding.of(context, read_only=read_only or not await is_writable(context)))
             if checkout:
                 await repo.checkout_async()
         return repo

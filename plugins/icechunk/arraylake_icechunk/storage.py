@@ -4,7 +4,7 @@ import os
 import pickle
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import icechunk
 from icechunk.credentials import LocalFileSystemAccess, s3_anonymous_credentials
@@ -17,14 +17,16 @@ from arraylake_core.backends import (
     S3Credentials,
     VirtualSource,
 )
+from arraylake_core.backends.object_store.gcs import as_s3
 from arraylake_core.errors import CredentialsError, StorageError
 from arraylake_core.secret import reveal
+from arraylake_icechunk.gcs import gcs_config, gcs_credentials, gcs_storage
 
 if TYPE_CHECKING:
     from icechunk import RepositoryConfig, Storage
     from icechunk.credentials import AnyCredential, AnyS3Credential
 
-__all__ = ["authorized", "forget_memory", "require_unforked", "storage_for", "with_containers"]
+__all__ = ["authorized", "forget_memory", "is_writable", "require_unforked", "storage_for", "with_containers"]
 
 # Icechunk warns of what this library takes care of: local disks that lose concurrent commits (locks.py), and conflicts that it also raises.
 _QUIET = "warn,icechunk_arrow_object_store=error,icechunk_storage::readback=error,icechunk::session=error"
@@ -81,6 +83,7 @@ async def storage_for(context: RepoContext) -> "Storage":
     spec = context.object_store()
     if spec is None:
         raise StorageError(f"Icechunk has no way to reach the platform {context.location.platform!r}")
+    spec = await _spoken(spec)
     match spec.protocol:
         case "file":
             return icechunk.local_filesystem_storage(spec.prefix)
@@ -89,8 +92,25 @@ async def storage_for(context: RepoContext) -> "Storage":
                 return _memory.setdefault((spec.bucket, spec.prefix), icechunk.in_memory_storage())
         case "s3":
             return await _s3_storage(spec)
+        case "gcs":
+            return await gcs_storage(spec)
         case _:
-            raise StorageError(f"this release's Icechunk kind does not reach {spec.protocol} yet: take s3, file or memory")
+            raise StorageError(f"Icechunk does not reach {spec.protocol} here: take a bucket on s3 or gs, file or memory")
+
+
+async def _spoken(spec: ObjectStoreSpec) -> ObjectStoreSpec:
+    """Return the description of the API that is to be spoken: with HMAC keys, Google's S3-compatible one."""
+    if spec.protocol == "gcs" and spec.credentials is not None and isinstance(await spec.credentials.get(), S3Credentials):
+        return as_s3(spec)
+    return spec
+
+
+async def is_writable(context: RepoContext) -> bool:
+    """Tell whether Icechunk may write there: on GCS without credentials it would sign what it writes with the identity of the machine."""
+    spec = context.object_store()
+    if spec is None or spec.protocol != "gcs" or spec.credentials is None:
+        return True
+    return not isinstance(await spec.credentials.get(), AnonymousCredentials)
 
 
 def forget_memory(spec: ObjectStoreSpec) -> None:
@@ -135,7 +155,10 @@ def with_containers(config: "RepositoryConfig | None", sources: Sequence[Virtual
 
 def _container_store(
     source: VirtualSource,
-) -> "icechunk.ObjectStoreConfig.LocalFileSystem | icechunk.ObjectStoreConfig.S3 | icechunk.ObjectStoreConfig.S3Compatible":
+) -> (
+    "icechunk.ObjectStoreConfig.LocalFileSystem | icechunk.ObjectStoreConfig.S3 | icechunk.ObjectStoreConfig.S3Compatible"
+    " | icechunk.ObjectStoreConfig.Gcs"
+):
     spec = source.store
     match spec.protocol:
         case "file":
@@ -148,16 +171,23 @@ def _container_store(
                 s3_compatible=spec.endpoint is not None,
                 force_path_style=spec.path_style,
             )
+        case "gcs":
+            return icechunk.gcs_store(gcs_config(spec))
         case _:
-            raise StorageError(f"virtual chunks can't be read from {spec.protocol} in this release: take s3 or file")
+            raise StorageError(f"virtual chunks can't be read from {spec.protocol} in this release: take s3, gs or file")
 
 
 async def authorized(sources: Sequence[VirtualSource]) -> "dict[str, AnyCredential | None]":
     """Return what Icechunk may read virtual chunks with: each container with its own bucket's credentials, and nothing else."""
     access: dict[str, AnyCredential | None] = {}
     for source in sources:
-        if source.store.protocol == "file":
-            access[source.prefix] = LocalFileSystemAccess
-        else:
-            access[source.prefix] = icechunk.Credentials.S3(await _s3_credentials(source.store))
+        match source.store.protocol:
+            case "file":
+                access[source.prefix] = LocalFileSystemAccess
+            case "gcs":
+                access[source.prefix] = icechunk.Credentials.Gcs(
+                    cast("icechunk.GcsCredentials", await gcs_credentials(source.store))
+                )
+            case _:
+                access[source.prefix] = icechunk.Credentials.S3(await _s3_credentials(source.store))
     return access

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from arraylake_core.backends import ObjectStoreSpec
+from arraylake_core.backends import AnonymousCredentials, ObjectStoreSpec
 from arraylake_core.backends.object_store import open_object_store
 from arraylake_core.errors import ArraylakeError, StorageError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ObjectInfo", "Objects", "ObstoreObjects", "open_objects"]
 
-_FAST_PROTOCOLS = frozenset({"file", "s3"})
+_FAST_PROTOCOLS = frozenset({"file", "s3", "gcs"})
 _TRIES = 5
 _FIRST_WAIT = 0.1
 
@@ -99,13 +99,18 @@ async def open_objects(platform: "StoragePlatform", location: "Location", creden
         from arraylake_v1_repo.files import FileObjects
 
         return FileObjects(spec.prefix, location.uri)
-    if spec is not None and spec.protocol in _FAST_PROTOCOLS:
+    if spec is not None and spec.protocol in _FAST_PROTOCOLS and not await _needs_fsspec(spec, credentials):
         objects = ObstoreObjects(spec, location.uri)
         await objects.ready()
         return objects
     from arraylake_v1_repo.filesystem import FsspecObjects
 
     return FsspecObjects(platform, location, credentials)
+
+
+async def _needs_fsspec(spec: ObjectStoreSpec, credentials: "CredentialProvider") -> bool:
+    """Tell whether obstore would not do: it writes nothing to GCS without credentials."""
+    return spec.protocol == "gcs" and isinstance(await credentials.get(), AnonymousCredentials)
 
 
 class ObstoreObjects:
