@@ -119,6 +119,18 @@ SETTINGS = (
     Setting("user.email", str, None, "The author's e-mail address on commits."),
     Setting("repo.kind", str, "icechunk", "The kind of new repos."),
     Setting("repo.restore_days", float, 7.0, "How many days a deleted repo can be restored."),
+    Setting(
+        "delegation.google.key_file",
+        str,
+        None,
+        "The key file of the service account that impersonates those of customers' buckets.",
+    ),
+    Setting(
+        "delegation.google.token_endpoint",
+        str,
+        None,
+        "Google's token endpoint for keys, where it is not oauth2.googleapis.com/token.",
+    ),
     Setting("delegation.google.sts_endpoint", str, None, "Google's Security Token Service, where it is not sts.googleapis.com."),
     Setting(
         "delegation.google.iam_endpoint",

@@ -39,7 +39,13 @@ _HOOKS: dict[Family, tuple[str, type]] = {
 EXTRAS: dict[Family, dict[str, str]] = {
     "repo kind": {"icechunk": "icechunk", "v1": "v1"},
     "storage platform": {"file": "local", "memory": "local", "s3": "s3", "s3-compatible": "s3", "minio": "s3", "gs": "gcs"},
-    "auth method": {"anonymous": "local", "hmac": "s3", "oauth": "oauth"},
+    "auth method": {
+        "anonymous": "local",
+        "hmac": "s3",
+        "oauth": "oauth",
+        "gcp_service_account": "gcs",
+        "gcp_customer_managed_role": "gcs",
+    },
 }
 # The names that the Arraylake API knows, and that no plugin of this release provides yet.
 PLANNED: dict[Family, tuple[str, ...]] = {
@@ -47,7 +53,6 @@ PLANNED: dict[Family, tuple[str, ...]] = {
     "storage platform": ("azure",),
     "auth method": (
         "aws_customer_managed_role",
-        "gcp_customer_managed_role",
         "r2_customer_managed_role",
         "azure_credential_delegation",
         "bucket_policy",

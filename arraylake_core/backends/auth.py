@@ -34,6 +34,8 @@ class AuthMethod(ABC):
     delegated
         Whether its credentials are limited to a place and a right, and expire. Then a service mints them for its clients, and the secrets of the config
         never leave it.
+    local
+        Whether it reads files of the machine, which a service never does for whoever makes a bucket config.
     """
 
     name: str
@@ -41,6 +43,7 @@ class AuthMethod(ABC):
     platforms: frozenset[str] | None = None
     identified: bool = False
     delegated: bool = False
+    local: bool = False
 
     def decode_config(self, values: Mapping[str, object]) -> msgspec.Struct:
         """Check the fields of an ``auth_config`` other than ``method``; no value is repeated in an error."""

@@ -109,6 +109,11 @@ class Vendor:
             )
         options = dict(bucket.auth_config)
         method = self.method_of(bucket)
+        if method.local:
+            raise PermissionDeniedError(
+                f"the auth method {method.name!r} of the bucket config {bucket.nickname!r} reads a file of the machine that opens it, which a "
+                "service never does: use a method with a role, or an embedded catalog"
+            )
         options.pop("method", None)
         key = (bucket.id, bucket.updated, location, access, principal.id if method.delegated else "")
         minting, provider = self._providers.get(key) or (None, None)

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from arraylake_anonymous import AnonymousConfig
+from arraylake_gcs import GCSOptions
 from arraylake_hmac import HmacConfig
 from arraylake_oauth import OAuthConfig
 from arraylake_s3 import S3Options
@@ -18,6 +19,7 @@ from tests.servers.seaweedfs import SeaweedFS
 PLUGINS = Path(__file__).parents[2] / "plugins"
 PRINTS = {
     "anonymous": "{'method': 'anonymous'}\n",
+    "gcs": "gs\n",
     "hmac": "***\n",
     "icechunk": "[1. 2. 3. 4.]\n",
     "local": "True []\n",
@@ -50,8 +52,10 @@ def test_its_code_runs_and_prints_what_it_should(plugin: str, tmp_path: Path, se
 
 
 @pytest.mark.parametrize(
-    ("plugin", "struct"), [("s3", S3Options), ("hmac", HmacConfig), ("anonymous", AnonymousConfig), ("oauth", OAuthConfig)]
+    ("plugin", "struct"),
+    [("s3", S3Options), ("hmac", HmacConfig), ("anonymous", AnonymousConfig), ("oauth", OAuthConfig), ("gcs", GCSOptions)],
 )
 def test_its_table_has_every_option(plugin: str, struct: type[msgspec.Struct]) -> None:
-    listed = re.findall(r"^\| `(\w+)` \|", readme(plugin), re.MULTILINE)
+    table = re.search(r"^\| (?:option|field) \|.*?\n\n", readme(plugin), re.MULTILINE | re.DOTALL)
+    listed = re.findall(r"^\| `(\w+)` \|", table[0] if table else "", re.MULTILINE)
     assert [name for name in listed if name != "method"] == [field.encode_name for field in msgspec.structs.fields(struct)]

@@ -9,8 +9,10 @@ from uuid import uuid4
 
 import pytest
 
+from arraylake_core import config
 from arraylake_core.plugins import default_registry
 from tests.servers.gcs import FakeGCS, find_fake_gcs, running_gcs
+from tests.servers.google_tokens import GoogleTokens
 from tests.servers.lying_proxy import Lie, lying_proxy
 from tests.servers.npm import require_npm
 from tests.servers.oidc import OidcProvider, running_oidc_provider
@@ -38,6 +40,27 @@ def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeGCS]:
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     with running_gcs(tmp_path_factory.mktemp("gcs")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def google_tokens(gcs: FakeGCS, oidc_provider: OidcProvider) -> GoogleTokens:
+    """Google's token endpoints, beside the store, for the logins of the OpenID provider."""
+    tokens = GoogleTokens(gcs, oidc_provider.issuer)
+    gcs.token_endpoints = tokens.handle
+    return tokens
+
+
+@pytest.fixture
+def google_config(google_tokens: GoogleTokens) -> Iterator[GoogleTokens]:
+    """The same, with the settings that lead there."""
+    endpoint = google_tokens.store.endpoint
+    settings = {
+        "delegation.google.token_endpoint": f"{endpoint}/token",
+        "delegation.google.sts_endpoint": endpoint,
+        "delegation.google.iam_endpoint": endpoint,
+    }
+    with config.set(settings):
+        yield google_tokens
 
 
 @pytest.fixture(scope="session")

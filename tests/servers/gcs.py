@@ -5,6 +5,7 @@ knows, and makes conditional writes atomic.
 """
 
 import asyncio
+import json
 import re
 import secrets
 import socket
@@ -12,7 +13,7 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,6 +34,8 @@ ADMIN_TOKEN = "ya29.CANARY-admin-token"
 _READY_SECONDS = 30
 _HOP = {"connection", "transfer-encoding", "content-length", "host", "keep-alive", "content-encoding", "authorization"}
 _JSON_OBJECT = re.compile(r"/(?:upload/|download/)?storage/v1/b/([^/?]+)(?:/o(?:/([^/?\s]+))?)?")
+# The metadata of an upload come first in its body.
+_NAME = re.compile(rb'^[^{]*\{[^{}]*?"name": *"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _BATCH = re.compile(rb"^(?:DELETE|GET|PATCH|POST|PUT) (\S+) HTTP", re.MULTILINE)
 
 
@@ -59,6 +62,7 @@ class FakeGCS:
     backend: str
     tokens: dict[str, TokenGrant] = field(default_factory=lambda: {ADMIN_TOKEN: TokenGrant()})
     asked: list[tuple[str, str]] = field(default_factory=list)
+    token_endpoints: Callable[[web.Request], Awaitable[web.Response | None]] | None = None
 
     def token(self, grant: TokenGrant | None = None) -> str:
         """Return a new token."""
@@ -90,6 +94,8 @@ class _Gateway:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         path = request.rel_url.raw_path
         self._server.asked.append((request.method, path))
+        if self._server.token_endpoints is not None and (answer := await self._server.token_endpoints(request)) is not None:
+            return answer
         body = await request.read()
         if refused := self._refused(request, path, body):
             return refused
@@ -106,7 +112,7 @@ class _Gateway:
             )
         paths = [path] if not path.startswith("/batch/") else [found.decode() for found in _BATCH.findall(body)]
         for one in paths:
-            bucket, key = self._object(one, request)
+            bucket, key = self._object(one, request, body)
             write = request.method not in ("GET", "HEAD")
             if bucket == PUBLIC_BUCKET:
                 continue
@@ -116,12 +122,14 @@ class _Gateway:
         return None
 
     @staticmethod
-    def _object(path: str, request: web.Request) -> tuple[str, str]:
+    def _object(path: str, request: web.Request, body: bytes) -> tuple[str, str]:
         """Return the bucket and the key, or the prefix of the listing, that a path is about."""
         found = _JSON_OBJECT.match(path)
         if found is not None:
             bucket, key = unquote(found[1]), unquote(found[2] or "")
-            return bucket, key or request.query.get("prefix", "") or request.query.get("name", "")
+            named = _NAME.search(body) if path.startswith("/upload/") else None
+            inside = json.loads(b'"' + named[1] + b'"') if named else ""
+            return bucket, key or request.query.get("prefix", "") or request.query.get("name", "") or inside
         bucket, _, key = unquote(path).lstrip("/").partition("/")
         return bucket, key or request.query.get("prefix", "")
 
@@ -129,7 +137,7 @@ class _Gateway:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
         headers["host"] = self._server.endpoint.removeprefix("http://")
         url = self._server.backend + request.raw_path
-        key = self._object(request.rel_url.raw_path, request)[1]
+        key = self._object(request.rel_url.raw_path, request, body)[1]
         async with self._lock(key):
             return await self._ask(request.method, url, body or None, headers)
 
@@ -176,8 +184,6 @@ class _Gateway:
         found = await self._ask("GET", url, None, {})
         if found.status != 200:
             return None
-        import json
-
         return dict(json.loads(found.body))
 
     async def _get(self, url: str, request: web.Request) -> web.Response:
@@ -235,8 +241,6 @@ class _Gateway:
         return web.Response(headers={"etag": etag, "x-goog-generation": made["generation"]})
 
     async def _list(self, base: str, bucket: str, request: web.Request) -> web.Response:
-        import json
-
         asked = {
             "prefix": "prefix",
             "delimiter": "delimiter",

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from arraylake_core import config
 from tests.servers.gcs import PUBLIC_BUCKET
 
 __all__ = ["PLACES", "UNTRIED", "Place", "bucket_config"]
@@ -66,12 +67,32 @@ def _gcs(request: pytest.FixtureRequest) -> BucketConfig:
     }
 
 
+def _google(auth: str) -> Callable[[pytest.FixtureRequest], BucketConfig]:
+    def make(request: pytest.FixtureRequest) -> BucketConfig:
+        tokens, directory = request.getfixturevalue("google_config"), request.getfixturevalue("tmp_path")
+        bucket = tokens.store.make_bucket(f"lake-{uuid4().hex[:12]}")
+        key = tokens.service_account(directory, f"lake-{uuid4().hex[:8]}@deployment.iam.gserviceaccount.com")
+        target = f"ocean-{uuid4().hex[:8]}@customer.iam.gserviceaccount.com"
+        tokens.impersonators[target] = {f"{key.stem}@deployment.iam.gserviceaccount.com"}
+        config.set({"delegation.google.key_file": str(key)})
+        fields = {"gcp_service_account": {"key_file": str(key)}, "gcp_customer_managed_role": {"target_service_account": target}}
+        return {
+            "nickname": "tried",
+            "uri": f"gs://{bucket}/lake",
+            "extra_config": {"endpoint_url": tokens.store.endpoint},
+            "auth_config": {"method": auth, **fields[auth]},
+        }
+
+    return make
+
+
 PLACES: dict[tuple[str, str], Place] = {
     ("file", "anonymous"): Place(_files),
     ("memory", "anonymous"): Place(_memory),
     ("gs", "anonymous"): Place(_gcs, frozenset({"v1"})),
     # Google's S3-compatible API, by HMAC keys, at a server that speaks the S3 API.
     ("gs", "hmac"): Place(_s3("gs", "hmac")),
+    **{("gs", auth): Place(_google(auth)) for auth in ("gcp_service_account", "gcp_customer_managed_role")},
     **{(name, auth): Place(_s3(name, auth)) for name in ("s3", "s3-compatible", "minio") for auth in ("anonymous", "hmac")},
 }
 """By platform and auth method."""

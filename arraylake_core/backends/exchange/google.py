@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from arraylake_core.backends.credentials import Access
     from arraylake_core.backends.storage import Location
 
-__all__ = ["GoogleToken", "downscoped_token", "federated_token", "impersonated_token"]
+__all__ = ["GoogleToken", "downscoped_token", "federated_token", "impersonated_token", "jwt_bearer_token"]
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -61,6 +61,20 @@ async def federated_token(token: Secret, audience: str) -> GoogleToken:
         "subject_token_type": _ID_TOKEN,
     }
     return _token(await post_form(_sts(), form, what="Google's STS"), timedelta(hours=1))
+
+
+async def jwt_bearer_token(endpoint: str, assertion: Secret) -> GoogleToken:
+    """Return the access token of who signed an assertion (RFC 7523).
+
+    Parameters
+    ----------
+    endpoint
+        The token endpoint, which is the assertion's audience.
+    assertion
+        The signed JWT.
+    """
+    form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion.reveal()}
+    return _token(await post_form(endpoint, form, what="Google's token endpoint"), timedelta(hours=1))
 
 
 async def impersonated_token(token: GoogleToken, account: str, *, seconds: int = 3600) -> GoogleToken:

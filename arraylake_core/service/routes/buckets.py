@@ -7,7 +7,7 @@ import msgspec
 from arraylake_core.backends.storage import StoragePlatform
 from arraylake_core.catalog.request import checked_auth, place_of
 from arraylake_core.errors import InvalidOptionError
-from arraylake_core.models import BucketResponse
+from arraylake_core.models import AuthConfig, BucketResponse
 from arraylake_core.names import shown
 from arraylake_core.service.call import Call
 from arraylake_core.service.netguard import ensure_public
@@ -67,7 +67,7 @@ async def create_bucket(call: Call) -> Answer:
     platform = _platform(call, body.platform)
     extra = _given(body.extra_config)
     place = place_of(platform, nickname=body.nickname, name=body.name, prefix=body.prefix or "", extra_config=extra)
-    auth = checked_auth(call.services.registry, platform, _given(body.auth_config) or None)
+    auth = _checked_auth(call, platform, body.auth_config)
     call.target = f"{call.org}: {body.nickname}"
     made = await call.catalog.create_bucket(call.org, msgspec.structs.replace(place, auth_config=auth))
     return Answer(bucket_for(call, made, call.org), 201)
@@ -84,11 +84,7 @@ async def modify_bucket(call: Call) -> WireBucket:
         prefix = before.prefix if body.prefix is None else body.prefix
         name = body.name or before.name
         place = place_of(_platform(call, platform), nickname=before.nickname, name=name, prefix=prefix, extra_config=extra)
-    auth = (
-        None
-        if body.auth_config is None
-        else checked_auth(call.services.registry, _platform(call, platform), _given(body.auth_config))
-    )
+    auth = None if body.auth_config is None else _checked_auth(call, _platform(call, platform), body.auth_config)
     if auth is None and platform != before.platform:
         # The way in that it has must do for where it moves to.
         checked_auth(call.services.registry, _platform(call, platform), before.auth_config)
@@ -138,6 +134,17 @@ def _platform(call: Call, name: str) -> StoragePlatform:
 def _given(values: Mapping[str, str | bool | int | None] | None) -> dict[str, object]:
     """Leave out what is null: clients send it for what they leave alone."""
     return {name: value for name, value in (values or {}).items() if value is not None}
+
+
+def _checked_auth(call: Call, platform: StoragePlatform, given: Mapping[str, str | bool | int | None] | None) -> AuthConfig:
+    """Check an auth_config; one whose method reads files of the machine is not for a service."""
+    auth = checked_auth(call.services.registry, platform, _given(given) or None)
+    method = str(auth["method"])
+    if call.services.registry.auth_method(method).local:
+        raise InvalidOptionError(
+            f"the auth method {method!r} reads a file of the machine that opens the bucket, which a service never does: take a method with a role"
+        )
+    return auth
 
 
 async def check_endpoints(call: Call) -> None:

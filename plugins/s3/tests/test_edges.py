@@ -213,10 +213,11 @@ async def test_listings_are_never_old(location, provider):
 
 
 async def test_stores_without_a_fast_path_say_so():
-    with pytest.raises(StorageError, match="gcs"):
-        await open_object_store(ObjectStoreSpec(protocol="gcs", bucket="bucket"))
-    with pytest.raises(CredentialsError, match="without credentials"):
-        await open_object_store(ObjectStoreSpec(protocol="s3", bucket="bucket"))
+    with pytest.raises(StorageError, match="memory"):
+        await open_object_store(ObjectStoreSpec(protocol="memory", bucket="bucket"))
+    for protocol in ("s3", "gcs"):
+        with pytest.raises(CredentialsError, match="without credentials"):
+            await open_object_store(ObjectStoreSpec(protocol=protocol, bucket="bucket"))
 
 
 async def test_p26_nothing_of_the_environment_changes_where_requests_go_or_as_whom(location, provider, own_home, monkeypatch):
