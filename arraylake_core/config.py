@@ -119,6 +119,18 @@ SETTINGS = (
     Setting("user.email", str, None, "The author's e-mail address on commits."),
     Setting("repo.kind", str, "icechunk", "The kind of new repos."),
     Setting("repo.restore_days", float, 7.0, "How many days a deleted repo can be restored."),
+    Setting("delegation.aws.access_key_id", str, None, "The key of the AWS user that customers' roles trust."),
+    Setting("delegation.aws.secret_access_key", str, None, "Its secret.", True),
+    Setting("delegation.aws.secret_access_key_file", str, None, "A file that has its secret."),
+    Setting("delegation.aws.session_token", str, None, "Its session token, if its key is temporary.", True),
+    Setting(
+        "delegation.aws.ambient", bool, False, "Whether roles are assumed with the identity of the machine, where no key is set."
+    ),
+    Setting(
+        "delegation.aws.sts_endpoint", str, None, "The URL of the token service, where it is not AWS's of the bucket's region."
+    ),
+    Setting("delegation.aws.duration_seconds", str, "3600", "The lifetime of a role's credentials, at least 900."),
+    Setting("delegation.r2.api_endpoint", str, None, "Cloudflare's API, where it is not api.cloudflare.com/client/v4."),
     Setting(
         "delegation.google.key_file",
         str,

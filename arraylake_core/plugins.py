@@ -43,6 +43,8 @@ EXTRAS: dict[Family, dict[str, str]] = {
         "anonymous": "local",
         "hmac": "s3",
         "oauth": "oauth",
+        "aws_customer_managed_role": "s3",
+        "r2_customer_managed_role": "s3",
         "gcp_service_account": "gcs",
         "gcp_customer_managed_role": "gcs",
     },
@@ -52,8 +54,6 @@ PLANNED: dict[Family, tuple[str, ...]] = {
     "repo kind": (),
     "storage platform": ("azure",),
     "auth method": (
-        "aws_customer_managed_role",
-        "r2_customer_managed_role",
         "azure_credential_delegation",
         "bucket_policy",
     ),
@@ -136,9 +136,9 @@ class PluginRegistry:
             return self._found
 
     def names(self, family: Family) -> list[str]:
-        """Return the names that installed plugins provide in a family."""
+        """Return the names that installed plugins provide in a family, without aliases."""
         self.plugins()
-        return sorted(name for kind, name in self._backends if kind == family)
+        return sorted({backend.name for (kind, _), claims in self._backends.items() if kind == family for _, backend in claims})
 
     def repo_kind(self, name: str) -> RepoBackend:
         """Return the repo kind of a name; PluginNotFoundError, PluginLoadError or PluginConflictError where there is none or too many."""
@@ -237,7 +237,8 @@ class PluginRegistry:
                             f"{hook} returned a {family} whose name is {shown(name)}: use letters, digits, '-', '_'"
                         )
                     info.provides.setdefault(family, []).append(name)
-                    taken[family, name] = cast("Backend", backend)
+                    for known in (name, *getattr(backend, "aliases", ())):
+                        taken[family, known] = cast("Backend", backend)
         for key, backend in taken.items():
             self._backends.setdefault(key, []).append((info, backend))
         if manager.hook.arraylake_on_event.get_hookimpls():

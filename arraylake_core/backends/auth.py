@@ -27,6 +27,8 @@ class AuthMethod(ABC):
         What ``auth_config["method"]`` says.
     config
         The Struct of the other fields; those of type Secret are encrypted at rest and never shown.
+    aliases
+        Older names, which are taken too.
     platforms
         The platforms that it serves; None means every one.
     identified
@@ -40,6 +42,7 @@ class AuthMethod(ABC):
 
     name: str
     config: type[msgspec.Struct]
+    aliases: tuple[str, ...] = ()
     platforms: frozenset[str] | None = None
     identified: bool = False
     delegated: bool = False

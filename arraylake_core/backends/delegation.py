@@ -10,7 +10,7 @@ from arraylake_core.errors import CredentialsError
 from arraylake_core.names import shown
 from arraylake_core.secret import Secret
 
-__all__ = ["operator_file", "operator_secret", "operator_setting"]
+__all__ = ["operator_file", "operator_flag", "operator_secret", "operator_setting"]
 
 
 def operator_setting(name: str) -> str | None:
@@ -24,6 +24,11 @@ def operator_secret(name: str) -> Secret | None:
     if value is None and (path := operator_setting(f"{name}_file")) is not None:
         value = operator_file(path, f"delegation.{name}_file").decode().strip()
     return None if value is None else Secret(value)
+
+
+def operator_flag(name: str) -> bool:
+    """Return the setting ``delegation.<name>``, which is true or false."""
+    return config.get_bool(f"delegation.{name}")
 
 
 def operator_file(path: str, what: str) -> bytes:

@@ -79,6 +79,19 @@ def seaweedfs_sts(tmp_path_factory: pytest.TempPathFactory, oidc_provider: OidcP
 
 
 @pytest.fixture
+def aws_operator(seaweedfs_sts: SeaweedFS) -> Iterator[SeaweedFS]:
+    """The same, with the settings by which a deployment assumes roles there."""
+    key, secret = seaweedfs_sts.admin
+    settings = {
+        "delegation.aws.access_key_id": key,
+        "delegation.aws.secret_access_key": secret,
+        "delegation.aws.sts_endpoint": seaweedfs_sts.endpoint,
+    }
+    with config.set(settings):
+        yield seaweedfs_sts
+
+
+@pytest.fixture
 def bucket(seaweedfs: SeaweedFS) -> str:
     """A new bucket of the server."""
     return seaweedfs.make_bucket(f"bucket-{uuid4().hex[:12]}")

@@ -11,6 +11,7 @@ import pytest
 
 from arraylake_core import config
 from tests.servers.gcs import PUBLIC_BUCKET
+from tests.servers.seaweedfs_sts import ACCOUNT
 
 __all__ = ["PLACES", "UNTRIED", "Place", "bucket_config"]
 
@@ -67,6 +68,23 @@ def _gcs(request: pytest.FixtureRequest) -> BucketConfig:
     }
 
 
+def _role(platform: str) -> Callable[[pytest.FixtureRequest], BucketConfig]:
+    def make(request: pytest.FixtureRequest) -> BucketConfig:
+        server = request.getfixturevalue("aws_operator")
+        return {
+            "nickname": "tried",
+            "uri": f"{platform}://{server.make_bucket(f'lake-{uuid4().hex[:12]}')}/lake",
+            "extra_config": {"endpoint_url": server.endpoint, "region_name": "us-east-1"},
+            "auth_config": {
+                "method": "aws_customer_managed_role",
+                "external_customer_id": ACCOUNT,
+                "external_role_name": "Lake",
+            },
+        }
+
+    return make
+
+
 def _google(auth: str) -> Callable[[pytest.FixtureRequest], BucketConfig]:
     def make(request: pytest.FixtureRequest) -> BucketConfig:
         tokens, directory = request.getfixturevalue("google_config"), request.getfixturevalue("tmp_path")
@@ -92,6 +110,7 @@ PLACES: dict[tuple[str, str], Place] = {
     ("gs", "anonymous"): Place(_gcs, frozenset({"v1"})),
     # Google's S3-compatible API, by HMAC keys, at a server that speaks the S3 API.
     ("gs", "hmac"): Place(_s3("gs", "hmac")),
+    **{(name, "aws_customer_managed_role"): Place(_role(name)) for name in ("s3", "s3-compatible", "minio")},
     **{("gs", auth): Place(_google(auth)) for auth in ("gcp_service_account", "gcp_customer_managed_role")},
     **{(name, auth): Place(_s3(name, auth)) for name in ("s3", "s3-compatible", "minio") for auth in ("anonymous", "hmac")},
 }
@@ -100,6 +119,10 @@ PLACES: dict[tuple[str, str], Place] = {
 UNTRIED: dict[tuple[str, str], str] = {
     ("gs", "anonymous"): "read only: Icechunk would sign what it writes with the identity of the machine",
     **{(name, "oauth"): "needs a login: tried in plugins/oauth/tests" for name in ("s3", "s3-compatible", "minio", "gs")},
+    **{
+        (name, "r2_customer_managed_role"): "needs Cloudflare, of which there is no server to be had"
+        for name in ("s3", "s3-compatible")
+    },
 }
 """Why a pair that the plugins offer is not among them, in the words of docs/backends.md."""
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from tests.servers.seaweedfs import SeaweedFS, running_seaweedfs
 
-__all__ = ["LAKE_ROLE", "LOGIN_ROLE", "running_seaweedfs_sts"]
+__all__ = ["ACCOUNT", "LAKE_ROLE", "LOGIN_ROLE", "running_seaweedfs_sts"]
 
-LAKE_ROLE, LOGIN_ROLE = "arn:aws:iam::role/Lake", "arn:aws:iam::role/Login"
+ACCOUNT = "123456789012"
+LAKE_ROLE, LOGIN_ROLE = f"arn:aws:iam::{ACCOUNT}:role/Lake", "arn:aws:iam::role/Login"
 _ALL = {"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*", "arn:aws:s3:::*/*"]}
 
 

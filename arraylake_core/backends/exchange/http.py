@@ -54,21 +54,29 @@ async def post_json(url: str, body: Mapping[str, object], *, what: str, bearer: 
     return _object(*await post_raw(url, msgspec.json.encode(body), what=what, bearer=bearer), what=what)
 
 
-async def post_raw(url: str, body: "dict[str, str] | bytes", *, what: str, bearer: Secret | None = None) -> tuple[int, bytes]:
-    """Post a form or a JSON document, and return the status and the body that come back."""
+async def post_raw(
+    url: str,
+    body: "dict[str, str] | bytes",
+    *,
+    what: str,
+    bearer: Secret | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, bytes]:
+    """Post a form, or bytes that are JSON unless ``headers`` say otherwise, and return the status and the body that come back."""
     import aiohttp
 
     connector = CONNECTOR.get()
-    headers = {"accept": "application/json"}
+    sent = {"accept": "application/json"}
     if isinstance(body, bytes):
-        headers["content-type"] = "application/json"
+        sent["content-type"] = "application/json"
+    sent |= dict(headers or {})
     if bearer is not None:
-        headers["authorization"] = f"Bearer {bearer.reveal()}"
+        sent["authorization"] = f"Bearer {bearer.reveal()}"
     timeout = aiohttp.ClientTimeout(total=_SECONDS)
     try:
         async with (
             aiohttp.ClientSession(connector=connector() if connector else None, timeout=timeout, trust_env=False) as session,
-            session.post(url, data=body, headers=headers, allow_redirects=False) as answer,
+            session.post(url, data=body, headers=sent, allow_redirects=False) as answer,
         ):
             return answer.status, await _read(answer.content, what)
     except TimeoutError:

@@ -114,7 +114,7 @@ async def test_an_endpoint_that_is_no_token_service_is_said_to_be_none(
     place: Location, login: Secret, oidc_provider: OidcProvider
 ) -> None:
     config = OAuthConfig(role_arn=LOGIN_ROLE, sts_endpoint=f"{oidc_provider.issuer}/jwks")
-    with pytest.raises(CredentialsError, match="something other than XML: check that sts_endpoint is one"):
+    with pytest.raises(CredentialsError, match="something other than XML: check that its endpoint is one"):
         await OAuth().credentials(config, place, "read", Identity("ada", login))
 
 
