@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -20,6 +20,9 @@ from arraylake_core.errors import ArraylakeError, CredentialsError
 from arraylake_core.loops import submit
 from arraylake_core.models import utc_now
 from arraylake_core.secret import Secret
+
+if TYPE_CHECKING:
+    from arraylake_core.backends.signing import RequestSigner
 
 __all__ = [
     "Access",
@@ -30,6 +33,7 @@ __all__ = [
     "Credentials",
     "GCSCredentials",
     "S3Credentials",
+    "SignedCredentials",
     "provider_for",
 ]
 
@@ -80,7 +84,24 @@ class AzureCredentials(msgspec.Struct, frozen=True, kw_only=True, tag="azure"):
     expiration: datetime | None = None
 
 
-type Credentials = AnonymousCredentials | S3Credentials | GCSCredentials | AzureCredentials
+class SignedCredentials(msgspec.Struct, frozen=True, kw_only=True, tag="signed"):
+    """None at all: the bucket's keys open more than the caller may have, and a service signs each of its requests instead; see ``signing.py``.
+
+    Parameters
+    ----------
+    signer
+        What to ask for signed URLs.
+    """
+
+    signer: "RequestSigner"
+
+    @property
+    def expiration(self) -> None:
+        """Never: it is the signed URLs that expire."""
+        return
+
+
+type Credentials = AnonymousCredentials | S3Credentials | GCSCredentials | AzureCredentials | SignedCredentials
 
 
 class CredentialSource(Protocol):
