@@ -19,7 +19,7 @@ from arraylake_core.service.credentials import may_use_bucket, repo_location
 from arraylake_core.service.table import Answer, Need, Route
 from arraylake_core.service.wire import credentials_for, is_our_client
 
-__all__ = ["ROUTES", "is_signed", "repo_credentials", "require_access", "virtual_credentials"]
+__all__ = ["ROUTES", "is_signed", "repo_by_id", "repo_credentials", "require_access", "virtual_credentials"]
 
 _PRIVATE = {"cache-control": "no-store"}
 
@@ -63,13 +63,19 @@ async def get_repo_credentials(call: Call) -> Answer:
 
 
 async def get_credentials_by_repo_id(call: Call) -> Answer:
-    repo = await call.catalog.get_repo_by_id(call.path["repo_id"])
+    repo = await repo_by_id(call)
     virtual = call.asked(PlaceQuery).virtual
     if virtual is None and is_signed(call, repo):
         require_access(call, repo, _access(call, repo))
         return Answer({"type": "signed"}, 200, _PRIVATE)
     found = await (_asked(call, repo) if virtual is None else _asked_container(call, repo, virtual))
     return Answer(credentials_for(found, tagged=True), 200, _PRIVATE)
+
+
+async def repo_by_id(call: Call) -> RepoModel:
+    """Return the repo of the path. Who may write to it reaches a deleted one too, until its bytes are purged, which needs credentials."""
+    may_purge = call.role is not None and call.role.covers(Role.Writer)
+    return await call.catalog.get_repo_by_id(call.path["repo_id"], deleted=may_purge)
 
 
 async def get_bucket_credentials(call: Call) -> Answer:

@@ -15,7 +15,7 @@ from arraylake_core.errors import CredentialsError
 from arraylake_core.models import RepoModel, utc_now
 from arraylake_core.service.call import Call
 from arraylake_core.service.credentials import repo_location
-from arraylake_core.service.routes.credentials import require_access
+from arraylake_core.service.routes.credentials import repo_by_id, require_access
 from arraylake_core.service.table import Need, Route
 
 __all__ = ["ROUTES"]
@@ -42,7 +42,7 @@ async def sign_requests(call: Call) -> Signed:
 
 
 async def sign_requests_by_repo_id(call: Call) -> Signed:
-    return await _signed(call, await call.catalog.get_repo_by_id(call.path["repo_id"]))
+    return await _signed(call, await repo_by_id(call))
 
 
 async def _signed(call: Call, repo: RepoModel) -> Signed:

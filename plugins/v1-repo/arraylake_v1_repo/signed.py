@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from arraylake_core.backends import KeyRequest, Location, RequestSigner, SignsRequests, StoragePlatform
 from arraylake_core.errors import ArraylakeError, StorageError
 from arraylake_core.http_sessions import LoopSessions
-from arraylake_core.loops import run
+from arraylake_core.loops import on_shared_loop, run
 from arraylake_v1_repo.objects import ObjectInfo, whole
 from arraylake_v1_repo.signatures import Signatures
 
@@ -135,12 +135,20 @@ class SignedObjects:
         data: bytes | None = None,
         missing: bool = True,
     ) -> _Answer:
-        """Send a request until it is answered for good; 404 is an answer where the object may be missing, 416 where a range may be."""
+        """Send a request until it is answered for good; 404 is an answer where the object may be missing, 416 where a range may be.
+
+        All is sent from one loop, whichever zarr and others run: there connections are shared, and those who need a signature at a time ask together.
+        """
+        return await on_shared_loop(self._sent(what, request, headers or {}, data, missing))
+
+    async def _sent(
+        self, what: str, request: KeyRequest, headers: Mapping[str, str], data: bytes | None, missing: bool
+    ) -> _Answer:
         why = "it was never sent"
         for attempt in range(_TRIES):
             if attempt:
                 await asyncio.sleep(_FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - nothing secret about it
-            answer = await self._try(request, headers or {}, data)
+            answer = await self._try(request, headers, data)
             if isinstance(answer, str):
                 why = answer
                 continue
@@ -189,5 +197,5 @@ def _new_session() -> "ClientSession":
     return ClientSession(connector=TCPConnector(limit=_AT_ONCE), timeout=timeout, trust_env=False, auto_decompress=False)
 
 
-# One for all repos of the process, on each of its loops.
+# One for all repos of the process.
 _sessions = LoopSessions(_new_session)
