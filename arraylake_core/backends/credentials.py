@@ -244,7 +244,6 @@ class CredentialProvider:
             self._retry_at, self._backoff, self._inflight = 0.0, _FIRST_BACKOFF, None
         return credentials
 
-
     def _unspent(self, credentials: Credentials) -> Credentials:
         """Return a new set; one that has ended when it comes would be asked for anew by every request."""
         late = None if credentials.expiration is None else self._clock() - credentials.expiration

@@ -128,7 +128,7 @@ async def test_p26_an_expired_set_is_never_handed_out_and_nothing_else_is_taken_
 
 async def test_p26_who_hands_sets_on_gets_one_that_lasts(provider, source, clock):
     first = await provider.get_lasting()
-    clock.now += 0.9 * HOUR
+    clock.now += 0.95 * HOUR
     source.gate = threading.Event()
     assert await provider.get() is first, "who uses it need not wait"
     asking = asyncio.create_task(provider.get_lasting())
@@ -142,7 +142,7 @@ async def test_p26_who_hands_sets_on_gets_one_that_lasts(provider, source, clock
 async def test_p26_where_no_new_set_can_be_had_the_last_valid_one_is_handed_on(provider, source, clock, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ambient")
     first = await provider.get_lasting()
-    clock.now += 0.9 * HOUR
+    clock.now += 0.95 * HOUR
     source.error = RuntimeError("down")
     assert await provider.get_lasting() is first
     assert await provider.get_lasting() is first
