@@ -11,7 +11,7 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 
-__all__ = ["at_loop_end", "run", "submit"]
+__all__ = ["at_loop_end", "on_shared_loop", "run", "submit"]
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -47,6 +47,13 @@ def run[T](coroutine: Coroutine[object, object, T]) -> T:
     except KeyboardInterrupt:
         future.cancel()
         raise
+
+
+async def on_shared_loop[T](coroutine: Coroutine[object, object, T]) -> T:
+    """Await a coroutine that runs on the background loop, for what all loops of the process are to share, such as connections."""
+    if asyncio.get_running_loop() is _background_loop():
+        return await coroutine
+    return await asyncio.wrap_future(submit(coroutine))
 
 
 async def at_loop_end(end: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:

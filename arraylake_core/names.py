@@ -17,6 +17,7 @@ __all__ = [
     "parse_repo_name",
     "shown",
     "validate_bucket_name",
+    "validate_key",
     "validate_nickname",
     "validate_org",
     "validate_prefix",
@@ -36,6 +37,7 @@ RESERVED_REPO_NAMES = frozenset(
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z", re.ASCII)
 _BUCKET = re.compile(r"[A-Za-z0-9_.-]+\Z", re.ASCII)
 _PREFIX = re.compile(r"[A-Za-z0-9_.=/-]*\Z", re.ASCII)
+_KEY = re.compile(r"[A-Za-z0-9_.=+@~/-]+\Z", re.ASCII)
 _REF = re.compile(r"[A-Za-z0-9_.=+@/-]+\Z", re.ASCII)
 _PREFIX_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -152,13 +154,37 @@ def validate_prefix(prefix: str, *, longest: int = MAX_PREFIX) -> str:
         problem = "use ASCII letters, digits, '_', '-', '.', '=' and '/'"
     elif len(prefix) > longest:
         problem = f"it has {len(prefix)} characters, allowed are {longest}"
-    elif prefix.startswith("/") or prefix.endswith("/") or "//" in prefix:
-        problem = "no slash at either end, and no two in a row"
-    elif any(part.strip(".") == "" for part in prefix.split("/") if prefix) or ".." in prefix:
-        problem = "no part of it may be made of dots, and '..' may not occur"
+    else:
+        problem = _leads_out(prefix)
     if problem:
         raise InvalidNameError(f"{shown(prefix)} is no valid prefix: {problem}")
     return prefix
+
+
+def validate_key(key: str) -> str:
+    """Check the key of an object, relative to the place of a repo: by the rules of prefixes, with the few more characters that names of refs have.
+
+    Examples
+    --------
+    >>> validate_key("refs/tag/v1.0+x=y@z~")
+    'refs/tag/v1.0+x=y@z~'
+    """
+    if not isinstance(key, str) or not _KEY.match(key):
+        problem: str | None = "use ASCII letters, digits, '_', '-', '.', '=', '+', '@', '~' and '/'"
+    else:
+        problem = _leads_out(key)
+    if problem:
+        raise InvalidNameError(f"{shown(key)} is no valid key: {problem}")
+    return key
+
+
+def _leads_out(path: str) -> str | None:
+    """Return what of a path could mean another place to some store, URL library or policy language."""
+    if path.startswith("/") or path.endswith("/") or "//" in path:
+        return "no slash at either end, and no two in a row"
+    if any(part.strip(".") == "" for part in path.split("/") if path) or ".." in path:
+        return "no part of it may be made of dots, and '..' may not occur"
+    return None
 
 
 def validate_ref(name: str) -> str:

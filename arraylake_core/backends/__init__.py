@@ -15,8 +15,17 @@ from arraylake_core.backends.credentials import (
     CredentialSource,
     GCSCredentials,
     S3Credentials,
+    SignedCredentials,
 )
 from arraylake_core.backends.repo_kind import RepoBackend, RepoContext, RepoHandle, RepoOptions, VirtualSource
+from arraylake_core.backends.signing import (
+    KeyRequest,
+    ListedObject,
+    ListingPage,
+    RequestSigner,
+    SignedUrls,
+    SignsRequests,
+)
 from arraylake_core.backends.storage import (
     BucketAddress,
     Location,
@@ -38,6 +47,9 @@ __all__ = [
     "Credentials",
     "GCSCredentials",
     "JournalEntry",
+    "KeyRequest",
+    "ListedObject",
+    "ListingPage",
     "Location",
     "NoOptions",
     "ObjectStoreSpec",
@@ -46,7 +58,11 @@ __all__ = [
     "RepoContext",
     "RepoHandle",
     "RepoOptions",
+    "RequestSigner",
     "S3Credentials",
+    "SignedCredentials",
+    "SignedUrls",
+    "SignsRequests",
     "StorageIdentity",
     "StoragePlatform",
     "VirtualSource",

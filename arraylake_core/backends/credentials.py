@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -20,6 +20,9 @@ from arraylake_core.errors import ArraylakeError, CredentialsError
 from arraylake_core.loops import submit
 from arraylake_core.models import utc_now
 from arraylake_core.secret import Secret
+
+if TYPE_CHECKING:
+    from arraylake_core.backends.signing import RequestSigner
 
 __all__ = [
     "Access",
@@ -30,6 +33,7 @@ __all__ = [
     "Credentials",
     "GCSCredentials",
     "S3Credentials",
+    "SignedCredentials",
     "provider_for",
 ]
 
@@ -39,6 +43,7 @@ _MARGIN = timedelta(minutes=5)
 _MARGIN_SHARE = 0.2
 _FIRST_BACKOFF = 1.0
 _LONGEST_BACKOFF = 60.0
+_PATIENCE = 5.0
 _PROVIDERS_KEPT = 1024
 
 
@@ -80,7 +85,24 @@ class AzureCredentials(msgspec.Struct, frozen=True, kw_only=True, tag="azure"):
     expiration: datetime | None = None
 
 
-type Credentials = AnonymousCredentials | S3Credentials | GCSCredentials | AzureCredentials
+class SignedCredentials(msgspec.Struct, frozen=True, kw_only=True, tag="signed"):
+    """None at all: the bucket's keys open more than the caller may have, and a service signs each of its requests instead; see ``signing.py``.
+
+    Parameters
+    ----------
+    signer
+        What to ask for signed URLs.
+    """
+
+    signer: "RequestSigner"
+
+    @property
+    def expiration(self) -> None:
+        """Never: it is the signed URLs that expire."""
+        return
+
+
+type Credentials = AnonymousCredentials | S3Credentials | GCSCredentials | AzureCredentials | SignedCredentials
 
 
 class CredentialSource(Protocol):
@@ -142,10 +164,32 @@ class CredentialProvider:
         ready = self._ready()
         return ready if not isinstance(ready, Future) else await asyncio.shield(asyncio.wrap_future(ready))
 
+    async def get_lasting(self) -> Credentials:
+        """Return a set with most of its life before it, for who hands it on: where it is time to refresh, the new one is waited for.
+
+        Handed on in its last minutes, a set would be asked for again at once, by everybody who got it. Where there is no new one, the last valid set must do.
+
+        Raises
+        ------
+        CredentialsError
+            There is no valid set, and none could be minted.
+        """
+        await self.get()
+        inflight = self._inflight
+        if inflight is None:
+            # None was due, or the new one has come just now.
+            return await self.get()
+        try:
+            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(inflight)), _PATIENCE)
+        except (ArraylakeError, TimeoutError):
+            return await self.get()
+
     def offer(self, credentials: Credentials) -> None:
-        """Take a set that came along with something else, where there is none at hand; so the first request for it is saved."""
+        """Take a set that came along with something else, where it is good for longer than what is at hand; so a request for it is saved."""
         with self._lock:
-            if self._current is None:
+            current = self._current
+            lasts = credentials.expiration
+            if current is None or (current.expiration is not None and (lasts is None or lasts > current.expiration)):
                 self._current, self._minted = credentials, self._clock()
 
     def get_blocking(self) -> Credentials:
@@ -185,7 +229,7 @@ class CredentialProvider:
 
     async def _refresh(self) -> Credentials:
         try:
-            credentials = await self.source.mint()
+            credentials = self._unspent(await self.source.mint())
         except Exception as error:
             with self._lock:
                 self._retry_at = time.monotonic() + self._backoff
@@ -198,6 +242,15 @@ class CredentialProvider:
         with self._lock:
             self._current, self._minted = credentials, self._clock()
             self._retry_at, self._backoff, self._inflight = 0.0, _FIRST_BACKOFF, None
+        return credentials
+
+    def _unspent(self, credentials: Credentials) -> Credentials:
+        """Return a new set; one that has ended when it comes would be asked for anew by every request."""
+        late = None if credentials.expiration is None else self._clock() - credentials.expiration
+        if late is not None and late >= timedelta(0):
+            raise CredentialsError(
+                f"{self.source!r} ended {late.total_seconds():.0f} s before they came, by the clock of this machine: set it right, or that of the service"
+            )
         return credentials
 
 

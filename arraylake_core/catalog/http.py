@@ -12,6 +12,7 @@ from arraylake_core.catalog import http_decoding as decode
 from arraylake_core.catalog.base import NewBucket, NewRepo, OpenRepo, UnfinishedRepo
 from arraylake_core.catalog.http_coordination import HttpCoordination
 from arraylake_core.catalog.http_people import HttpPeople
+from arraylake_core.catalog.http_signing import RepoSigner
 from arraylake_core.catalog.http_transport import transport_to
 from arraylake_core.errors import InvalidOptionError
 from arraylake_core.models import (
@@ -78,7 +79,10 @@ class HttpCatalog(HttpPeople):
         """Ask the service for credentials: for a repo's place, or, without one, for a bucket config's."""
         path = f"/repo-ids/{quote(repo_id, safe='')}" if repo_id else f"/buckets/{quote(bucket_id, safe='')}"
         reply = await self._transport.send("GET", f"{path}/credentials", query={"access": access, "virtual": virtual or None})
-        return decode.credentials(reply.body)
+        return decode.credentials(reply.body, self._signer(repo_id))
+
+    def _signer(self, repo_id: str) -> RepoSigner:
+        return RepoSigner(self.uri, self._transport.fingerprint, repo_id)
 
     # Organizations
 
@@ -174,7 +178,8 @@ class HttpCatalog(HttpPeople):
 
     async def open_repo(self, org: str, repo: str) -> OpenRepo:
         """Return all that opening a live repo needs, in one round trip."""
-        return decode.opened((await self._transport.send("GET", f"{_repo(org, repo)}/open", query={"full": True})).body)
+        reply = await self._transport.send("GET", f"{_repo(org, repo)}/open", query={"full": True})
+        return decode.opened(reply.body, self._signer)
 
     async def create_repo(self, org: str, new: NewRepo) -> RepoModel:
         """Record a repo as pending."""

@@ -12,14 +12,16 @@ from arraylake_core.backends.credentials import (
     Credentials,
     GCSCredentials,
     S3Credentials,
+    SignedCredentials,
 )
+from arraylake_core.backends.signing import RequestSigner
 from arraylake_core.catalog.base import OpenRepo, UnfinishedRepo
 from arraylake_core.errors import ServiceError
 from arraylake_core.models import Author, BucketResponse, OrgModel, Page, RepoModel
 from arraylake_core.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "bucket",
@@ -63,6 +65,7 @@ class _Open(msgspec.Struct):
     virtual_buckets: dict[str, _Bucket]  # type: ignore[valid-type]
     author: Author | None = None
     repo_credentials: dict[str, str | None] | None = None
+    repo_access: str = ""
 
 
 class _Unfinished(msgspec.Struct):
@@ -136,12 +139,23 @@ def page_of_repos(body: bytes) -> Page[RepoModel]:
     return Page(items=[_repo(found) for found in page.items], total=page.total, page=page.page, size=page.size, pages=page.pages)
 
 
-def opened(body: bytes) -> OpenRepo:
-    """Decode all that opening a repo needs."""
+def opened(body: bytes, signer: "Callable[[str], RequestSigner]") -> OpenRepo:
+    """Decode all that opening a repo needs.
+
+    Parameters
+    ----------
+    body
+        The answer.
+    signer
+        Returns what signs requests to the repo with an id.
+    """
     found = decoded(body, _Open)
+    repo = _repo(found.repo)
     vended = None if found.repo_credentials is None else _tagged(found.repo_credentials)
+    if found.repo_access == "signed":
+        vended = SignedCredentials(signer=signer(repo.id))
     return OpenRepo(
-        repo=_repo(found.repo),
+        repo=repo,
         virtual_buckets={name: _bucket(one) for name, one in found.virtual_buckets.items()},
         author=found.author,
         credentials=vended,
@@ -167,9 +181,10 @@ def refs(body: bytes) -> list[Ref]:
     return [Ref(name=found.name, value=found.value, version=found.version) for found in decoded(body, list[_Ref])]
 
 
-def credentials(body: bytes) -> Credentials:
-    """Decode credentials."""
-    return _credentials(decoded(body, _Credentials))
+def credentials(body: bytes, signer: RequestSigner) -> Credentials:
+    """Decode credentials, or that there are none and the signer is to be asked."""
+    found = decoded(body, _Credentials)
+    return SignedCredentials(signer=signer) if found.type == "signed" else _credentials(found)
 
 
 def _tagged(fields: dict[str, str | None]) -> Credentials | None:

@@ -7,9 +7,8 @@ import asyncio
 import os
 import random
 import ssl
-import threading
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple, override
@@ -22,7 +21,7 @@ import msgspec
 from arraylake_core import config, errors
 from arraylake_core.catalog.http_tokens import token_for
 from arraylake_core.errors import ArraylakeError, AuthenticationError, CommitConflictError, InvalidOptionError, ServiceError
-from arraylake_core.loops import at_loop_end
+from arraylake_core.http_sessions import LoopSessions
 from arraylake_core.names import shown
 from arraylake_core.version import __version__
 
@@ -56,13 +55,6 @@ class Reply(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
-
-
-class _Held(NamedTuple):
-    """The session of one loop, and what closes it when the loop shuts down."""
-
-    session: "ClientSession"
-    life: AsyncGenerator[None]
 
 
 class _NoReply(NamedTuple):
@@ -112,9 +104,7 @@ class Transport:
     def __init__(self, base: str, fingerprint: str) -> None:
         self.base = base
         self.fingerprint = fingerprint
-        self._lock = threading.Lock()
-        self._pid = os.getpid()
-        self._sessions: dict[asyncio.AbstractEventLoop, _Held] = {}
+        self._sessions = LoopSessions(_new_session)
         self._has_answered = False
         self._users: WeakSet[object] = WeakSet()
 
@@ -196,14 +186,7 @@ class Transport:
 
     async def close(self) -> None:
         """Close the sessions of every loop; the next request opens a new one."""
-        with self._lock:
-            sessions, self._sessions = self._sessions, {}
-        here = asyncio.get_running_loop()
-        for loop, held in sessions.items():
-            if loop is here:
-                await held.life.aclose()
-            elif loop.is_running():
-                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(held.life.aclose(), loop))
+        await self._sessions.close()
 
     def _headers(self, method: str, more: Mapping[str, str]) -> dict[str, str]:
         return {
@@ -226,7 +209,7 @@ class Transport:
         from yarl import URL
 
         try:
-            async with (await self._session()).request(
+            async with (await self._sessions.get()).request(
                 method,
                 URL(url, encoded=True),
                 data=_streamed(data),
@@ -258,27 +241,6 @@ class Transport:
     def _unanswered(self, why: str, *, is_final: bool = False) -> _NoReply:
         said = f"the service {self.base} can't be reached ({why}): check the URI, the network, and that it runs"
         return _NoReply(ServiceError(said), is_final)
-
-    async def _session(self) -> "ClientSession":
-        if self._pid != os.getpid():
-            # The parent's connections are the parent's; they must not even be closed here.
-            _inherited.append(self._sessions)
-            self._lock, self._sessions, self._pid = threading.Lock(), {}, os.getpid()
-        loop = asyncio.get_running_loop()
-        held = self._sessions.get(loop)
-        if held is None or held.session.closed:
-            session = _new_session()
-            held = _Held(session, await at_loop_end(session.close))
-            with self._lock:
-                for ended in [known for known in self._sessions if known.is_closed()]:
-                    del self._sessions[ended]
-                other = self._sessions.get(loop)
-                if other is None or other.session.closed:
-                    self._sessions[loop] = held
-                    return session
-            await held.life.aclose()
-            return other.session
-        return held.session
 
     def _failure(self, reply: Reply) -> ArraylakeError:
         """Return the error that the service raised, or what can be said of an answer that is none of such a service's."""
@@ -359,6 +321,3 @@ def _new_session() -> "ClientSession":
     seconds = config.get_float("service.timeout")
     timeout = ClientTimeout(total=_WHOLE_ANSWER * seconds, sock_connect=min(seconds, 10.0), sock_read=seconds)
     return ClientSession(connector=TCPConnector(limit=64), timeout=timeout, trust_env=False)
-
-
-_inherited: list[object] = []

@@ -110,10 +110,20 @@ class RepoRecords(Records):
         async with self._read(single=True) as connection:
             return self._repo(await self._live(connection, org, repo))
 
-    async def get_repo_by_id(self, repo_id: str) -> RepoModel:
-        """Return the record of a repo that is not deleted; it may still be pending."""
+    async def get_repo_by_id(self, repo_id: str, *, deleted: bool = False) -> RepoModel:
+        """Return the record of a repo; it may still be pending.
+
+        Parameters
+        ----------
+        repo_id
+            Its id.
+        deleted
+            Whether it may be one that is deleted, and not purged yet.
+        """
         async with self._read() as connection:
-            query = self._repo_query().where(repos.c.id == repo_id, repos.c.deleted_at.is_(None))
+            query = self._repo_query().where(repos.c.id == repo_id)
+            if not deleted:
+                query = query.where(repos.c.deleted_at.is_(None))
             row = (await connection.execute(query)).mappings().one_or_none()
         if row is None:
             raise RepoNotFoundError(f"there is no repo with the id {shown(repo_id)}: it may have been deleted")

@@ -46,7 +46,7 @@ class Answers:
         if kept is None or kept.opened is not opened or (kept.principal is not principal and kept.principal != principal):
             return None
         for provider, credentials in kept.vended:
-            if await provider.get() is not credentials:
+            if await provider.get_lasting() is not credentials:
                 return None
         self._kept.move_to_end(key)
         return kept.body

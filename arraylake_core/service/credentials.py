@@ -128,7 +128,7 @@ class Vendor:
             minting.identity = Identity(principal.id, token)
         CONNECTOR.set(partial(guarded_connector, self._allow))
         try:
-            found = await asyncio.wait_for(provider.get(), _MINT_SECONDS)
+            found = await asyncio.wait_for(provider.get_lasting(), _MINT_SECONDS)
         except TimeoutError:
             raise CredentialsError(
                 f"the auth method {method.name!r} gave no credentials for {bucket.nickname!r} in {_MINT_SECONDS} seconds: try again, and look at its provider"

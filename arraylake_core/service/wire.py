@@ -1,7 +1,7 @@
 """What answers look like: the catalog's models, without what must not leave, in the shapes that the official client reads."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
 
@@ -140,7 +140,7 @@ class WireAuthor(msgspec.Struct, kw_only=True):
 
 
 class WireOpen(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """All that opening a repo needs."""
+    """All that opening a repo needs; with the access "signed", there are no credentials: the route ``sign`` signs each request."""
 
     repo_bucket: WireBucket | None
     repo_prefix: str
@@ -149,6 +149,7 @@ class WireOpen(msgspec.Struct, kw_only=True, omit_defaults=True):
     author: WireAuthor
     principal_id: str
     status: RepoStatus
+    repo_access: Literal["signed"] | msgspec.UnsetType = msgspec.UNSET
     repo: WireRepo | msgspec.UnsetType = msgspec.UNSET
     virtual_buckets: dict[str, WireBucket] | msgspec.UnsetType = msgspec.UNSET
 

@@ -126,6 +126,60 @@ async def test_p26_an_expired_set_is_never_handed_out_and_nothing_else_is_taken_
         provider.get_blocking()
 
 
+async def test_p26_who_hands_sets_on_gets_one_that_lasts(provider, source, clock):
+    first = await provider.get_lasting()
+    clock.now += 0.95 * HOUR
+    source.gate = threading.Event()
+    assert await provider.get() is first, "who uses it need not wait"
+    asking = asyncio.create_task(provider.get_lasting())
+    await asyncio.sleep(0)
+    source.gate.set()
+    assert (await asking).aws_access_key_id == "key 2"
+    assert await provider.get_lasting() is await provider.get()
+    assert source.minted == 2
+
+
+async def test_p26_where_no_new_set_can_be_had_the_last_valid_one_is_handed_on(provider, source, clock, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ambient")
+    first = await provider.get_lasting()
+    clock.now += 0.95 * HOUR
+    source.error = RuntimeError("down")
+    assert await provider.get_lasting() is first
+    assert await provider.get_lasting() is first
+    clock.now += HOUR
+    with pytest.raises(CredentialsError):
+        await provider.get_lasting()
+
+
+async def test_p26_a_set_that_has_ended_when_it_comes_is_an_error_and_asked_for_no_more(provider, source, clock):
+    """The clock of this machine is ahead: without this, each request would ask for a set of its own."""
+    minted = source.mint
+
+    async def mint() -> S3Credentials:
+        return msgspec.structs.replace(await minted(), expiration=clock() - HOUR)
+
+    source.mint = mint
+    with pytest.raises(CredentialsError, match=r"ended 3600 s before .* clock"):
+        await provider.get()
+    for _ in range(5):
+        with pytest.raises(CredentialsError, match="next try"):
+            await provider.get()
+    assert source.minted == 1
+
+
+async def test_p26_an_offered_set_is_taken_where_it_lasts_longer(provider, source, clock):
+    def offered(name: str, lasts: timedelta) -> S3Credentials:
+        return S3Credentials(aws_access_key_id=name, aws_secret_access_key=Secret("s"), expiration=clock() + lasts)
+
+    await provider.get()
+    provider.offer(offered("older", HOUR / 2))
+    assert (await provider.get()).aws_access_key_id == "key 1"
+    clock.now += 2 * HOUR
+    provider.offer(offered("newer", HOUR))
+    assert (await provider.get()).aws_access_key_id == "newer"
+    assert source.minted == 1
+
+
 async def test_p26_a_caller_that_gives_up_does_not_stop_the_refresh_for_the_others(provider, source):
     source.gate = threading.Event()
     impatient = asyncio.create_task(provider.get())

@@ -16,8 +16,10 @@ _ALL = {"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*", "a
 
 
 @contextmanager
-def running_seaweedfs_sts(directory: Path, issuer: str | None = None, client_id: str = "cli") -> Iterator[SeaweedFS]:
-    """Start a server with two roles that may do all: one for who has keys, one for who has a login of the issuer."""
+def running_seaweedfs_sts(
+    directory: Path, issuer: str | None = None, client_id: str = "cli", *, longest: str = "12h"
+) -> Iterator[SeaweedFS]:
+    """Start a server with two roles that may do all: one for who has keys, one for who has a login of the issuer; no key lives longer than ``longest``."""
     roles = [
         {
             "roleName": arn.rpartition("/")[2],
@@ -39,7 +41,7 @@ def running_seaweedfs_sts(directory: Path, issuer: str | None = None, client_id:
     iam: dict[str, object] = {
         "sts": {
             "tokenDuration": "1h",
-            "maxSessionLength": "12h",
+            "maxSessionLength": longest,
             "issuer": "seaweedfs-sts",
             "signingKey": base64.b64encode(os.urandom(32)).decode(),
         },

@@ -10,7 +10,7 @@ from arraylake_core.secret import reveal
 if TYPE_CHECKING:
     from obstore.store import S3Config, S3Credential, S3Store
 
-__all__ = ["BlockingS3CredentialCallback", "S3CredentialCallback", "for_obstore", "open_s3_store", "s3_config"]
+__all__ = ["BlockingS3CredentialCallback", "S3CredentialCallback", "for_obstore", "open_s3_store", "s3_config", "s3_endpoint"]
 
 _DEFAULT_REGION = "us-east-1"
 
@@ -37,7 +37,7 @@ def s3_config(spec: ObjectStoreSpec, *, anonymous: bool) -> "S3Config":
 
     obstore reads AWS_* variables for what it is not told: everything that decides where requests go, and as whom, is told.
     """
-    endpoint, virtual = _s3_endpoint(spec)
+    endpoint, virtual = s3_endpoint(spec)
     return {
         "region": spec.region or _DEFAULT_REGION,
         "endpoint": endpoint,
@@ -50,8 +50,8 @@ def s3_config(spec: ObjectStoreSpec, *, anonymous: bool) -> "S3Config":
     }
 
 
-def _s3_endpoint(spec: ObjectStoreSpec) -> tuple[str, bool]:
-    """Return the endpoint as obstore wants it, and whether the bucket is in its host name."""
+def s3_endpoint(spec: ObjectStoreSpec) -> tuple[str, bool]:
+    """Return the URL that requests begin with, and whether the bucket is in its host name."""
     region = spec.region or _DEFAULT_REGION
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     scheme, _, host = (spec.endpoint or f"http{'' if spec.allow_http else 's'}://s3.{region}.{domain}").partition("://")

@@ -9,6 +9,7 @@ from arraylake_core.service.routes import (
     members,
     orgs,
     repos,
+    signing,
     tokens,
     user,
     webhooks,
@@ -28,5 +29,6 @@ ROUTES: tuple[Route, ...] = (
     *repos.ROUTES,
     *lifecycle.ROUTES,
     *credentials.ROUTES,
+    *signing.ROUTES,
     *coordination.ROUTES,
 )

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from arraylake_core.backends.credentials import Access, AnonymousCredentials, Credentials
+from arraylake_core.backends.signing import SignsRequests
 from arraylake_core.backends.storage import Location
 from arraylake_core.catalog.request import bucket_location, container_location
 from arraylake_core.errors import CredentialsError, InvalidNameError, NotFoundError, PermissionDeniedError
@@ -16,9 +17,9 @@ from arraylake_core.people import Role
 from arraylake_core.service.call import Call
 from arraylake_core.service.credentials import may_use_bucket, repo_location
 from arraylake_core.service.table import Answer, Need, Route
-from arraylake_core.service.wire import credentials_for
+from arraylake_core.service.wire import credentials_for, is_our_client
 
-__all__ = ["ROUTES", "repo_credentials", "virtual_credentials"]
+__all__ = ["ROUTES", "is_signed", "repo_by_id", "repo_credentials", "require_access", "virtual_credentials"]
 
 _PRIVATE = {"cache-control": "no-store"}
 
@@ -34,8 +35,8 @@ class PlaceQuery(AccessQuery, forbid_unknown_fields=True, kw_only=True):
 
 
 async def repo_credentials(call: Call, repo: RepoModel) -> dict[str, object] | None:
-    """Return the credentials of a repo for opening it: None where requests need no signature, or the repo is offline."""
-    if repo.status.mode is RepoMode.Offline:
+    """Return the credentials of a repo for opening it: None where requests need no signature, or each its own, or the repo is offline."""
+    if repo.status.mode is RepoMode.Offline or is_signed(call, repo):
         return None
     access: Access = "write" if _may_write(call, repo) else "read"
     return _unsigned(await _for_repo(call, repo, access))
@@ -62,10 +63,19 @@ async def get_repo_credentials(call: Call) -> Answer:
 
 
 async def get_credentials_by_repo_id(call: Call) -> Answer:
-    repo = await call.catalog.get_repo_by_id(call.path["repo_id"])
+    repo = await repo_by_id(call)
     virtual = call.asked(PlaceQuery).virtual
+    if virtual is None and is_signed(call, repo):
+        require_access(call, repo, _access(call, repo))
+        return Answer({"type": "signed"}, 200, _PRIVATE)
     found = await (_asked(call, repo) if virtual is None else _asked_container(call, repo, virtual))
     return Answer(credentials_for(found, tagged=True), 200, _PRIVATE)
+
+
+async def repo_by_id(call: Call) -> RepoModel:
+    """Return the repo of the path. Who may write to it reaches a deleted one too, until its bytes are purged, which needs credentials."""
+    may_purge = call.role is not None and call.role.covers(Role.Writer)
+    return await call.catalog.get_repo_by_id(call.path["repo_id"], deleted=may_purge)
 
 
 async def get_bucket_credentials(call: Call) -> Answer:
@@ -81,7 +91,17 @@ async def get_credentials_by_bucket_id(call: Call) -> Answer:
 
 async def _asked(call: Call, repo: RepoModel) -> Credentials:
     """Return what was asked for, or what the caller's role allows; a repo that is not online gives no credentials to write."""
-    access: Access = call.asked(AccessQuery).access or ("write" if _may_write(call, repo) else "read")
+    access = _access(call, repo)
+    require_access(call, repo, access)
+    return await _for_repo(call, repo, access)
+
+
+def _access(call: Call, repo: RepoModel) -> Access:
+    return call.asked(AccessQuery).access or ("write" if _may_write(call, repo) else "read")
+
+
+def require_access(call: Call, repo: RepoModel, access: Access) -> None:
+    """Raise PermissionDeniedError where the repo's mode or the caller's role does not allow it."""
     if repo.status.mode is RepoMode.Offline or (access == "write" and repo.status.mode is not RepoMode.Online):
         why = f" ({repo.status.message})" if repo.status.message else ""
         raise PermissionDeniedError(
@@ -89,7 +109,15 @@ async def _asked(call: Call, repo: RepoModel) -> Credentials:
         )
     if access == "write":
         call.require(Role.Writer, "write to the repo")
-    return await _for_repo(call, repo, access)
+
+
+def is_signed(call: Call, repo: RepoModel) -> bool:
+    """Tell whether the caller gets its requests signed one by one, instead of keys that open more than it may; other clients than ours can't use that."""
+    bucket = repo.bucket
+    if bucket is None or may_use_bucket(call.principal, repo.org) or not is_our_client(call):
+        return False
+    vendor = call.services.vendor
+    return vendor.is_open_handed(bucket) and isinstance(vendor.registry.storage_platform(bucket.platform), SignsRequests)
 
 
 async def _asked_container(call: Call, repo: RepoModel, url: str) -> Credentials:

@@ -12,7 +12,7 @@ from arraylake_core.people import Role
 from arraylake_core.service.access import visible_repos
 from arraylake_core.service.call import Call
 from arraylake_core.service.credentials import may_use_bucket
-from arraylake_core.service.routes.credentials import repo_credentials, virtual_credentials
+from arraylake_core.service.routes.credentials import is_signed, repo_credentials, virtual_credentials
 from arraylake_core.service.routes.orgs import PageQuery
 from arraylake_core.service.table import Need, Route
 from arraylake_core.service.wire import WireAuthor, WireOpen, WireRepo, bucket_for, is_our_client, page_for, repo_for
@@ -104,6 +104,8 @@ async def _opened(call: Call, found: OpenRepo, *, full: bool) -> WireOpen:
         principal_id=who.id,
         status=repo.status,
     )
+    if is_signed(call, repo):
+        answer.repo_access = "signed"
     if full:
         answer.repo = repo_for(call, repo)
         answer.virtual_buckets = {

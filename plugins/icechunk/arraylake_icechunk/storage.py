@@ -15,6 +15,7 @@ from arraylake_core.backends import (
     ObjectStoreSpec,
     RepoContext,
     S3Credentials,
+    SignedCredentials,
     VirtualSource,
 )
 from arraylake_core.backends.object_store.gcs import as_s3
@@ -83,6 +84,7 @@ async def storage_for(context: RepoContext) -> "Storage":
     spec = context.object_store()
     if spec is None:
         raise StorageError(f"Icechunk has no way to reach the platform {context.location.platform!r}")
+    await _require_credentials(context, spec)
     spec = await _spoken(spec)
     match spec.protocol:
         case "file":
@@ -111,6 +113,16 @@ async def is_writable(context: RepoContext) -> bool:
     if spec is None or spec.protocol != "gcs" or spec.credentials is None:
         return True
     return not isinstance(await spec.credentials.get(), AnonymousCredentials)
+
+
+async def _require_credentials(context: RepoContext, spec: ObjectStoreSpec) -> None:
+    """Raise where a service signs single requests instead of handing out credentials, which Icechunk has no way to use."""
+    if spec.credentials is not None and isinstance(await spec.credentials.get(), SignedCredentials):
+        raise CredentialsError(
+            f"the keys of the bucket of {context.repo.full_name} open more than you have a right to, and Icechunk can't send requests that are signed "
+            "one by one: ask an admin to give the bucket config an auth method that mints credentials for one repo, such as "
+            "aws_customer_managed_role, or to give you a role in the organization; a V1 repo would work as it is"
+        )
 
 
 def forget_memory(spec: ObjectStoreSpec) -> None:

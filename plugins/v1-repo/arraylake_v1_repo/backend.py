@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from arraylake_core.backends import RepoBackend, RepoContext, RepoHandle
+from arraylake_core.backends import RepoBackend, RepoContext, RepoHandle, SignedCredentials
 from arraylake_core.backends.removal import remove_all
 from arraylake_core.errors import AlreadyExistsError, InvalidOptionError, RefNotFoundError, StorageError
 from arraylake_core.models import utc_now
@@ -90,6 +90,13 @@ class V1Backend(RepoBackend):
 
     async def destroy(self, context: RepoContext) -> None:
         """Delete all objects of the repo."""
+        found = await context.credentials.get()
+        if isinstance(found, SignedCredentials):
+            from arraylake_v1_repo.signed import SignedObjects
+
+            objects = SignedObjects(context.platform, context.location, found.signer)
+            await objects.delete([info.key async for info in objects.list("")])
+            return
         await remove_all(context.platform, context.location, context.credentials)
 
     def history(self, handle: RepoHandle) -> "V1History":

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from arraylake_core.backends import AnonymousCredentials, ObjectStoreSpec
+from arraylake_core.backends import AnonymousCredentials, ObjectStoreSpec, SignedCredentials, SignsRequests
 from arraylake_core.backends.object_store import open_object_store
 from arraylake_core.errors import ArraylakeError, StorageError
 
@@ -99,6 +99,12 @@ async def open_objects(platform: "StoragePlatform", location: "Location", creden
         from arraylake_v1_repo.files import FileObjects
 
         return FileObjects(spec.prefix, location.uri)
+    if isinstance(platform, SignsRequests):
+        found = await credentials.get()
+        if isinstance(found, SignedCredentials):
+            from arraylake_v1_repo.signed import SignedObjects
+
+            return SignedObjects(platform, location, found.signer)
     if spec is not None and spec.protocol in _FAST_PROTOCOLS and not await _needs_fsspec(spec, credentials):
         objects = ObstoreObjects(spec, location.uri)
         await objects.ready()

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -23,8 +24,11 @@ from arraylake_core.backends import (
     AnonymousCredentials,
     CredentialProvider,
     Credentials,
+    KeyRequest,
     Location,
     S3Credentials,
+    SignedCredentials,
+    SignedUrls,
     StoragePlatform,
 )
 from arraylake_core.errors import ArraylakeError, StorageError
@@ -62,6 +66,27 @@ class FsspecOnlyS3(S3Platform):
         return None
 
 
+class OwnSigner(msgspec.Struct, frozen=True):
+    """Signs as a service does, with an owner's keys, which whoever asks never sees."""
+
+    location: Location
+    name: str
+
+    async def sign(self, requests: Sequence[KeyRequest]) -> SignedUrls:
+        platform = S3Platform("s3", needs_endpoint=False)
+        return SignedUrls(tuple(await platform.presign(self.location, await Owner(self.name).mint(), requests, 60)), 60)
+
+
+class SignedFor(msgspec.Struct, frozen=True):
+    """No credentials: requests signed with an owner's keys."""
+
+    location: Location
+    name: str
+
+    async def mint(self) -> Credentials:
+        return SignedCredentials(signer=OwnSigner(self.location, self.name))
+
+
 class Place(NamedTuple):
     """What ``open_objects`` takes."""
 
@@ -71,11 +96,15 @@ class Place(NamedTuple):
 
     async def open(self, owner: str | None = None) -> Objects:
         """Open it, as somebody else where a name is given."""
-        return await open_objects(self.platform, self.location, CredentialProvider(Owner(owner)) if owner else self.credentials)
+        provider = self.credentials
+        if owner is not None:
+            signed = isinstance(self.credentials.source, SignedFor)
+            provider = CredentialProvider(SignedFor(self.location, owner) if signed else Owner(owner))
+        return await open_objects(self.platform, self.location, provider)
 
 
-NAMES = ("file", "file by fsspec", "memory", "s3", "s3 by fsspec", "sftp")
-ON_S3 = ("s3", "s3 by fsspec")
+NAMES = ("file", "file by fsspec", "memory", "s3", "s3 by fsspec", "s3 signed", "sftp")
+ON_S3 = ("s3", "s3 by fsspec", "s3 signed")
 BY_NETWORK = (*ON_S3, "sftp")
 
 
@@ -102,10 +131,11 @@ def place_named(request, tmp_path):
             options = platform.decode_options({**values, "port": port or values["port"]})
             return Place(platform, Location(platform="sftp", bucket="loopback", prefix=prefix, options=options), nobody)
         server, bucket = request.getfixturevalue("seaweedfs"), request.getfixturevalue("shared_bucket")
-        kind = S3Platform if name == "s3" else FsspecOnlyS3
+        kind = FsspecOnlyS3 if name == "s3 by fsspec" else S3Platform
         options = S3Options(endpoint_url=f"http://127.0.0.1:{port}" if port else server.endpoint)
         place = Location(platform="s3", bucket=bucket, prefix=prefix, options=options)
-        return Place(kind("s3", needs_endpoint=False), place, CredentialProvider(Owner("admin")))
+        source = SignedFor(place, "admin") if name == "s3 signed" else Owner("admin")
+        return Place(kind("s3", needs_endpoint=False), place, CredentialProvider(source))
 
     return make
 
