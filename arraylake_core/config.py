@@ -29,6 +29,7 @@ __all__ = [
     "Setting",
     "as_dict",
     "get_bool",
+    "get_entries",
     "get_float",
     "get_list",
     "get_mapping",
@@ -100,6 +101,14 @@ SETTINGS = (
         "How many requests a second a principal may make of a replica; 0 is without limit.",
     ),
     Setting("service.failures_per_minute", float, 60.0, "How many requests a minute from one address may fail to authenticate."),
+    Setting(
+        "service.logins_per_minute",
+        float,
+        60.0,
+        "How many requests a minute one address may have passed on to identity providers.",
+    ),
+    Setting("service.issuers", list, [], "The identity providers whose logins the service takes; see docs/production.md."),
+    Setting("service.domain", str, None, "The host by which clients reach the service over https; official ones log in there."),
     Setting("service.drain_seconds", float, 30.0, "How long requests may take to finish when the service stops."),
     Setting(
         "data.dir",
@@ -113,6 +122,12 @@ SETTINGS = (
         None,
         "The key that encrypts secrets at rest, 32 bytes in base64; unset, a 0600 file beside the catalog.",
         True,
+    ),
+    Setting("login.issuer", str, None, "The OpenID provider to log in with where there is no service, for buckets by oauth."),
+    Setting("login.client_id", str, None, "The public client that this program is at that provider."),
+    Setting("login.dir", str, None, "Where logins are kept as files; unset, the platform's user data directory."),
+    Setting(
+        "login.store", str, "auto", "Where logins are kept: keyring, file, or auto, which is the keyring where there is one."
     ),
     Setting("user.org", str, None, "The organization to log in to."),
     Setting("user.name", str, None, "The author's name on commits; unset, the operating system's user name."),
@@ -242,6 +257,14 @@ def get_list(name: str) -> list[str]:
     if not isinstance(value, list | tuple):
         raise _wrong(name, "a list")
     return [str(item) for item in value]
+
+
+def get_entries(name: str) -> list[object]:
+    """Return a setting that is a list of mappings."""
+    value = _config().get(name, None) or []
+    if not isinstance(value, list | tuple):
+        raise _wrong(name, "a list")
+    return list(value)
 
 
 def get_mapping(name: str) -> dict[str, str]:

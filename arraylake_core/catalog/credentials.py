@@ -58,7 +58,12 @@ class BucketCredentials(msgspec.Struct, frozen=True, kw_only=True):
         bucket = await catalog.get_bucket_by_id(self.bucket_id)
         options = dict(bucket.auth_config)
         method = registry_of(self.registry).auth_method(str(options.pop("method", "anonymous")))
-        return await method.credentials(method.decode_config(options), self.location, self.access, Identity())
+        identity = Identity()
+        if method.identified:
+            from arraylake_core.login.account import identity_token
+
+            identity = Identity(token=await identity_token())
+        return await method.credentials(method.decode_config(options), self.location, self.access, identity)
 
 
 def bucket_provider(

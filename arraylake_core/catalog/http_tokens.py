@@ -12,7 +12,7 @@ from arraylake_core import config
 from arraylake_core.errors import InvalidOptionError
 from arraylake_core.secret import Secret
 
-__all__ = ["check_token", "remember", "token_for"]
+__all__ = ["bearer_for", "check_token", "remember", "token_for"]
 
 _API_TOKEN = re.compile(r"ema_[A-Za-z0-9_-]{8,500}\Z", re.ASCII)
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\Z", re.ASCII)
@@ -43,3 +43,23 @@ def token_for(fingerprint: str) -> Secret | None:
         return known
     text = config.get_str("service.token") or os.environ.get("ARRAYLAKE_TOKEN")
     return check_token(Secret(text)) if text else None
+
+
+async def bearer_for(base: str, fingerprint: str, *, unlike: Secret | None = None) -> Secret | None:
+    """Return what authenticates requests to a service: the token that was given, that of the settings, or that of the login.
+
+    Parameters
+    ----------
+    base
+        The service's URI.
+    fingerprint
+        The token that was given.
+    unlike
+        A token that the service has refused: a login is renewed then.
+    """
+    token = token_for(fingerprint)
+    if token is not None or fingerprint:
+        return token
+    from arraylake_core.login.account import account_of
+
+    return await account_of(base).token(unlike=unlike)

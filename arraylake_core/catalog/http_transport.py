@@ -19,10 +19,11 @@ from weakref import WeakSet
 import msgspec
 
 from arraylake_core import config, errors
-from arraylake_core.catalog.http_tokens import token_for
+from arraylake_core.catalog.http_tokens import bearer_for
 from arraylake_core.errors import ArraylakeError, AuthenticationError, CommitConflictError, InvalidOptionError, ServiceError
 from arraylake_core.http_sessions import LoopSessions
 from arraylake_core.names import shown
+from arraylake_core.secret import Secret
 from arraylake_core.version import __version__
 
 if TYPE_CHECKING:
@@ -162,8 +163,16 @@ class Transport:
         data = raw if raw is not None else None if body is None else _document(body)
         sent = self._headers(method, headers or {})
         deadline = time.monotonic() + config.get_float("service.retry_seconds")
+        token = await bearer_for(self.base, self.fingerprint)
+        renewed = False
         for number in range(_TRIES):
-            reply = await self._try(method, url, data, sent)
+            reply = await self._try(method, url, data, sent, token)
+            if isinstance(reply, Reply) and reply.status == 401 and token is not None and not renewed:
+                renewed = True
+                other = await bearer_for(self.base, self.fingerprint, unlike=token)
+                if other is not None and other != token:
+                    token = other
+                    continue
             is_last = number + 1 == _TRIES or time.monotonic() >= deadline
             if isinstance(reply, Reply):
                 if reply.status == missing or reply.status in (200, 201, 204, 304):
@@ -198,12 +207,9 @@ class Transport:
             **more,
         }
 
-    def _authorization(self) -> dict[str, str]:
-        """Return the header that no variable holds, as tools that print variables show them all."""
-        token = token_for(self.fingerprint)
-        return {} if token is None else {"authorization": f"Bearer {token.reveal()}"}
-
-    async def _try(self, method: str, url: str, data: bytes | None, headers: Mapping[str, str]) -> Reply | _NoReply:
+    async def _try(
+        self, method: str, url: str, data: bytes | None, headers: Mapping[str, str], token: Secret | None
+    ) -> Reply | _NoReply:
         """Send once; what kept an answer from coming is returned. Nothing that the library raises leaves here: it holds the request's headers."""
         from aiohttp import ClientConnectorError, ClientError
         from yarl import URL
@@ -213,7 +219,7 @@ class Transport:
                 method,
                 URL(url, encoded=True),
                 data=_streamed(data),
-                headers={**headers, **self._authorization()},
+                headers={**headers, **_authorization(token)},
                 allow_redirects=False,
             ) as answer:
                 body = await _read(answer.content)
@@ -258,7 +264,7 @@ class Transport:
         detail = problem.detail if isinstance(problem.detail, str) else msgspec.json.encode(problem.detail).decode()
         if reply.status == 401:
             return AuthenticationError(
-                f"{self.base}: {detail[:2000]}; give the token with Client(token=...), or set ARRAYLAKE_TOKEN to it"
+                f"{self.base}: {detail[:2000]}; log in with `arraylake-core auth login`, or give a token with Client(token=...) or ARRAYLAKE_TOKEN"
             )
         kind_of_error = getattr(errors, problem.error, None)
         if kind_of_error is CommitConflictError:
@@ -267,6 +273,11 @@ class Transport:
             return kind_of_error(detail)
         quoted = f" (request {request_id})" if request_id else ""
         return ServiceError(f"{self.base} answered {reply.status}: {detail[:2000]}{quoted}", reply.status, request_id)
+
+
+def _authorization(token: Secret | None) -> dict[str, str]:
+    """Return the header that no variable holds, as tools that print variables show them all."""
+    return {} if token is None else {"authorization": f"Bearer {token.reveal()}"}
 
 
 def _reason(error: Exception) -> str:

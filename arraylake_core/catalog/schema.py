@@ -19,7 +19,7 @@ from arraylake_core.errors import CatalogError
 
 __all__ = ["HEAD", "MIGRATIONS", "make_ready", "migrate", "upgrade_tables"]
 
-HEAD = "0002"
+HEAD = "0003"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 type Fill = Callable[[AsyncConnection], Awaitable[None]]

@@ -15,7 +15,7 @@ from arraylake_core.models import utc_now, validate_description
 from arraylake_core.names import shown
 from arraylake_core.people import Grant, Member, Role, User, validate_email
 
-__all__ = ["MemberRecords"]
+__all__ = ["MemberRecords", "user_id_of"]
 
 
 class MemberRecords(RepoRecords):
@@ -44,7 +44,7 @@ class MemberRecords(RepoRecords):
         if operator:
             values["operator"] = True
         async with self._write() as connection:
-            user_id = await _user_id(connection, email)
+            user_id = await user_id_of(connection, email)
             if values:
                 await connection.execute(update(users).where(users.c.id == user_id).values(values))
             row = (await connection.execute(select(users).where(users.c.id == user_id))).mappings().one()
@@ -64,13 +64,13 @@ class MemberRecords(RepoRecords):
         self._require_admin(org)
         async with self._write() as connection:
             org_id = await self._org_id(connection, org)
-            user_id = await _user_id(connection, email)
+            user_id = await user_id_of(connection, email)
             if role is not Role.Admin:
                 await self._keep_an_admin(connection, org_id, org, user_id)
             row = {"org_id": org_id, "user_id": user_id, "role": role, "created": utc_now()}
             await insert_missing(connection, members, [row])
             here = (members.c.org_id == org_id, members.c.user_id == user_id)
-            await connection.execute(update(members).where(*here).values(role=role))
+            await connection.execute(update(members).where(*here).values(role=role, issuer=None))
             return _member(*(await connection.execute(_MEMBERS.where(*here))).one())
 
     async def remove_member(self, org: str, user_id: str) -> None:
@@ -101,7 +101,7 @@ class MemberRecords(RepoRecords):
         async with self._write() as connection:
             row = await self._live(connection, org, repo)
             self._require_admin(org, row["id"])
-            user_id = await _user_id(connection, email)
+            user_id = await user_id_of(connection, email)
             new = {"repo_id": row["id"], "user_id": user_id, "role": checked, "created": utc_now()}
             await insert_missing(connection, grants, [new])
             here = (grants.c.repo_id == row["id"], grants.c.user_id == user_id)
@@ -128,12 +128,16 @@ class MemberRecords(RepoRecords):
 
     async def _keep_an_admin(self, connection: AsyncConnection, org_id: str, org: str, user_id: str) -> None:
         """Refuse to take the last admin's role away; the transaction keeps others from doing so at the same time."""
-        admins = select(members.c.user_id).where(members.c.org_id == org_id, members.c.role == Role.Admin)
-        if list((await connection.scalars(admins.limit(2))).all()) == [user_id]:
+        if await self._is_last_admin(connection, org_id, user_id):
             raise InUseError(f"this is the last admin of the organization {org!r}: make somebody else an admin first")
 
+    @staticmethod
+    async def _is_last_admin(connection: AsyncConnection, org_id: str, user_id: str) -> bool:
+        admins = select(members.c.user_id).where(members.c.org_id == org_id, members.c.role == Role.Admin)
+        return list((await connection.scalars(admins.limit(2))).all()) == [user_id]
 
-async def _user_id(connection: AsyncConnection, email: str) -> str:
+
+async def user_id_of(connection: AsyncConnection, email: str) -> str:
     """Return the id of the person with this address, who is made where there is none."""
     query = select(users.c.id).where(users.c.email == email)
     found = await connection.scalar(query)

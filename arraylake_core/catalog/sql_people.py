@@ -1,16 +1,14 @@
 """People in the SQL catalog: all of the protocol's part about them."""
 
 from arraylake_core.catalog.acting import acting
-from arraylake_core.catalog.sql_audit import AuditRecords
-from arraylake_core.catalog.sql_members import MemberRecords
-from arraylake_core.catalog.sql_tokens import TokenRecords
+from arraylake_core.catalog.sql_logins import LoginRecords
 from arraylake_core.people import Principal, Role
 
 __all__ = ["PeopleRecords"]
 
 
-class PeopleRecords(MemberRecords, TokenRecords, AuditRecords):
-    """Members, grants, API tokens, and the audit log."""
+class PeopleRecords(LoginRecords):
+    """Members, grants, API tokens, logins, and the audit log."""
 
     async def whoami(self) -> Principal:
         """Return who the caller is; in the process itself, an operator without a name."""

@@ -284,6 +284,8 @@ members = Table(
     Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
     Column("role", String(8)),
     Column("created", Utc, nullable=False),
+    # Whose claims gave the role; without one, an admin did.
+    Column("issuer", Text),
     Index("ix_members_user_id", "user_id"),
 )
 

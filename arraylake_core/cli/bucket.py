@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from arraylake_core.cli.auth import auth_config
+from arraylake_core.cli.auth_config import auth_config
 from arraylake_core.cli.console import (
     ImReallySure,
     ImSure,

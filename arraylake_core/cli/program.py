@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from arraylake_core import config
-from arraylake_core.cli import admin, bucket, grants, members, plugins, serve, token
+from arraylake_core.cli import admin, auth, bucket, grants, members, plugins, serve, token
 from arraylake_core.cli import config as settings
 from arraylake_core.cli.console import PROGRAM, explain
 from arraylake_core.version import __version__
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 # members.py adds its commands to those of org.py, upkeep.py to those of repo.py, and grants.py to these.
+app.add_typer(auth.app, name="auth")
 app.add_typer(members.app, name="org")
 app.add_typer(bucket.app, name="bucket")
 app.add_typer(grants.app, name="repo")

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
+from arraylake_core import config
 from arraylake_core.backends.repo_kind import RepoHandle, RepoOptions
 from arraylake_core.catalog.open import catalog_from_uri, default_uri
 from arraylake_core.catalog.request import checked_auth, new_bucket
@@ -30,6 +31,9 @@ from arraylake_core.secret import Secret
 if TYPE_CHECKING:
     from arraylake_core.catalog.base import Catalog
     from arraylake_core.client.migration import MigrationReport
+    from arraylake_core.login.account import Account
+    from arraylake_core.login.provider import LoginSettings
+    from arraylake_core.login.tokens import TokenSet
 
 __all__ = ["AsyncClient"]
 
@@ -726,28 +730,63 @@ class AsyncClient(AsyncPeople):
     # Identity
 
     async def login(self, *, org: str | None = None, browser: bool = False) -> None:
-        """Log in. The embedded catalog has one user, so that there is nothing to do, which is said.
+        """Log in to the service, with its identity provider; on the embedded catalog, to the provider that the settings name, if they do.
+
+        A code and a link are shown, to be confirmed in any browser (RFC 8628). What is had is kept for the user of this machine, and renewed where need be.
 
         Parameters
         ----------
         org
-            Name of the organization whose identity provider is asked.
+            Name of the organization whose identity provider is asked; None is ``auth_org``, or ``user.org`` of the settings.
         browser
-            Whether to open a browser.
+            Whether to log in with this machine's browser instead.
+
+        Raises
+        ------
+        AuthenticationError
+            It was denied, nobody confirmed it in time, or there is nobody to log in with.
         """
-        self._say_embedded("log in to")
+        account, settings = self._account()
+        if account is None:
+            self._say_embedded("log in to")
+            return
+        found = await account.login(org=org or self._auth_org or config.get_str("user.org"), browser=browser, settings=settings)
+        print(f"Logged in to {account.service}" + (f" as {found.email}." if found.email else "."), file=sys.stderr)
 
     async def logout(self, *, org: str | None = None, browser: bool = False) -> None:
-        """Log out. The embedded catalog has one user, so that there is nothing to do, which is said.
+        """Log out: the identity provider ends the login, and this machine forgets it.
 
         Parameters
         ----------
-        org
-            Name of the organization whose identity provider is asked.
-        browser
-            Whether to open a browser.
+        org, browser
+            As in ``login``; they make no difference.
         """
-        self._say_embedded("log out of")
+        account, _ = self._account()
+        if account is None:
+            self._say_embedded("log out of")
+            return
+        done = await account.logout()
+        print(f"Logged out of {account.service}." if done else f"Nobody was logged in to {account.service}.", file=sys.stderr)
+
+    async def login_status(self) -> "TokenSet | None":
+        """Return the login that this client uses, without its tokens being shown; None where nobody is logged in."""
+        account, _ = self._account()
+        return None if account is None else await account.tokens()
+
+    async def login_token(self) -> "Secret | None":
+        """Return the ID token of the login, for other programs; None where nobody is logged in."""
+        account, _ = self._account()
+        return None if account is None else await account.token()
+
+    def _account(self) -> "tuple[Account | None, LoginSettings | None]":
+        """Return the login that this client has, and the provider that the settings name for it."""
+        from arraylake_core.login.account import account_of, own_settings
+
+        uri = self.service_uri
+        if uri.startswith(("https://", "http://")):
+            return account_of(uri), None
+        settings = own_settings()
+        return (account_of(settings.issuer), settings) if settings is not None else (None, None)
 
     def _say_embedded(self, what: str) -> None:
         print(f"The catalog {self.service_uri} is embedded in this process: there is nothing to {what}.", file=sys.stderr)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from arraylake_core.backends.repo_kind import RepoHandle
     from arraylake_core.client.aio import AsyncClient
     from arraylake_core.client.migration import MigrationReport
+    from arraylake_core.login.tokens import TokenSet
     from arraylake_core.models import (
         BucketConfigList,
         BucketResponse,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         RepoModel,
     )
     from arraylake_core.plugins import PluginRegistry
+    from arraylake_core.secret import Secret
 
 __all__ = ["Client"]
 
@@ -359,6 +361,14 @@ class Client(People):
     def login(self, *, org: str | None = None, browser: bool = False) -> None:
         """Log in."""
         _run(self._aio.login(org=org, browser=browser))
+
+    def login_status(self) -> TokenSet | None:
+        """Return the login that this client uses; None where nobody is logged in."""
+        return _run(self._aio.login_status())
+
+    def login_token(self) -> Secret | None:
+        """Return the ID token of the login, for other programs."""
+        return _run(self._aio.login_token())
 
     def logout(self, *, org: str | None = None, browser: bool = False) -> None:
         """Log out."""

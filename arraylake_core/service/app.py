@@ -26,6 +26,7 @@ from arraylake_core.service.events import Announcer
 from arraylake_core.service.limits import RateLimit
 from arraylake_core.service.logs import log_failure, log_request
 from arraylake_core.service.metrics import Metrics
+from arraylake_core.service.oidc.logins import Logins
 from arraylake_core.service.principals import NOBODY, Principals
 from arraylake_core.service.problems import BadRequestError, TooManyRequestsError, problem_of
 from arraylake_core.service.routes import ROUTES
@@ -79,10 +80,12 @@ class _Service:
     def __init__(self, catalog: "SqlCatalog", settings: ServiceSettings, registry: PluginRegistry) -> None:
         self.settings = settings
         vendor = Vendor(registry, (*settings.allow_networks, *settings.allow_endpoints))
-        self._services = Services(catalog, registry, settings, vendor, Metrics(), Answers())
-        self._principals = Principals(catalog, settings)
+        logins = Logins(catalog, settings.issuers, settings.allow_networks)
+        self._services = Services(catalog, registry, settings, vendor, Metrics(), Answers(), logins)
+        self._principals = Principals(catalog, settings, logins)
         self._announcer = Announcer(catalog, registry, settings)
         self._rate = RateLimit(settings.requests_per_second, 2 * settings.requests_per_second)
+        self._relayed = RateLimit(settings.logins_per_minute / 60, settings.logins_per_minute)
         self._failures = RateLimit(settings.failures_per_minute / 60, settings.failures_per_minute)
 
     async def running(self, app: web.Application) -> AsyncIterator[None]:
@@ -161,6 +164,9 @@ class _Service:
             token = Secret(authorization.partition(" ")[2])
         if route is None:
             raise self._no_route(request)
+        if route.path.startswith("/oauth/") and (wait := self._relayed.wait(request.remote or "")):
+            self._services.metrics.refused.labels("logins").inc()
+            raise TooManyRequestsError("too many logins from your address: wait, then try again", int(wait) + 1)
         headers = {known: value for known in _HEADERS if (value := request.headers.get(known)) is not None}
         return Call(
             services=self._services,

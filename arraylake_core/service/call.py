@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from arraylake_core.service.answers import Answers, Vended
     from arraylake_core.service.credentials import Vendor
     from arraylake_core.service.metrics import Metrics
+    from arraylake_core.service.oidc.logins import Logins
     from arraylake_core.service.settings import ServiceSettings
 
 __all__ = ["Call", "Services"]
@@ -34,6 +35,7 @@ class Services:
     vendor: "Vendor"
     metrics: "Metrics"
     answers: "Answers"
+    logins: "Logins"
 
 
 @dataclass

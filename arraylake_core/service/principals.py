@@ -11,6 +11,7 @@ from arraylake_core.service.settings import ServiceSettings
 
 if TYPE_CHECKING:
     from arraylake_core.catalog.sql_catalog import SqlCatalog
+    from arraylake_core.service.oidc.logins import Logins
 
 __all__ = ["EVERYBODY", "NOBODY", "Principals"]
 
@@ -36,12 +37,15 @@ class Principals:
     ----------
     catalog
         Where tokens are known.
+    logins
+        Where ID tokens are.
     settings
         Says whether tokens are needed, and for how long rights are remembered (P2: never more than 5 s).
     """
 
-    def __init__(self, catalog: "SqlCatalog", settings: ServiceSettings) -> None:
+    def __init__(self, catalog: "SqlCatalog", settings: ServiceSettings, logins: "Logins") -> None:
         self._catalog = catalog
+        self._logins = logins
         self._settings = settings
         self._seconds = min(settings.principal_seconds, 5.0)
         self._known: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
@@ -68,9 +72,12 @@ class Principals:
         found = self._known.get(key)
         if found is not None and now - found[0] < self._seconds and not _has_ended(found[1]):
             return found[1]
-        principal = await self._catalog.authenticate(token)
+        self._known.pop(key, None)
+        if self._logins.issuers and token.count(".") == 2:
+            principal: Principal | None = await self._logins.principal(token)
+        else:
+            principal = await self._catalog.authenticate(token)
         if principal is None:
-            self._known.pop(key, None)
             raise AuthenticationError(
                 "the token is unknown, expired or revoked: ask for a new one with `arraylake-core token create`"
             )

@@ -3,6 +3,7 @@
 import msgspec
 
 from arraylake_core import config
+from arraylake_core.service.oidc.issuers import Issuer, parse_issuers
 
 __all__ = ["ServiceSettings", "settings_from_config"]
 
@@ -30,6 +31,12 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         Web origins whose pages may call the service.
     drain_seconds
         How long requests may take to finish when the service stops.
+    logins_per_minute
+        How many requests for codes and tokens one address may have passed on to identity providers.
+    issuers
+        The identity providers whose logins are taken.
+    domain
+        The host by which clients reach the service over https: official ones log in there.
     """
 
     authenticated: bool = True
@@ -41,6 +48,9 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     allow_endpoints: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
     drain_seconds: float = 30.0
+    logins_per_minute: float = 60
+    issuers: tuple[Issuer, ...] = ()
+    domain: str | None = None
 
 
 def settings_from_config(*, authenticated: bool = True, loopback: bool = False) -> ServiceSettings:
@@ -62,4 +72,7 @@ def settings_from_config(*, authenticated: bool = True, loopback: bool = False) 
         allow_endpoints=local,
         cors_origins=tuple(config.get_list("service.cors_origins")),
         drain_seconds=config.get_float("service.drain_seconds"),
+        logins_per_minute=config.get_float("service.logins_per_minute"),
+        issuers=parse_issuers(config.get_entries("service.issuers")),
+        domain=config.get_str("service.domain"),
     )

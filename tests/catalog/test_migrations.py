@@ -57,18 +57,18 @@ def later_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A release with one more revision; the file that is returned, if it is there, makes that revision fail."""
     scripts, trap = tmp_path / "migrations", tmp_path / "trap"
     shutil.copytree(MIGRATIONS, scripts)
-    (scripts / "versions" / "0003_more.py").write_text(
+    (scripts / "versions" / "0004_more.py").write_text(
         "from pathlib import Path\n"
         "import sqlalchemy as sa\n"
         "from alembic import op\n"
-        "revision, down_revision, branch_labels, depends_on = '0003', '0002', None, None\n"
+        "revision, down_revision, branch_labels, depends_on = '0004', '0003', None, None\n"
         "def upgrade():\n"
         "    op.add_column('repos', sa.Column('colour', sa.Text()))\n"
         "    op.create_table('more', sa.Column('id', sa.Integer, primary_key=True))\n"
         f"    assert not Path({str(trap)!r}).exists(), 'interrupted'\n"
     )
     monkeypatch.setattr(schema_module, "MIGRATIONS", scripts)
-    monkeypatch.setattr(schema_module, "HEAD", "0003")
+    monkeypatch.setattr(schema_module, "HEAD", "0004")
     return trap
 
 
@@ -83,7 +83,7 @@ async def test_p24_an_old_catalog_is_brought_up_to_date(path: Path, request: pyt
     request.getfixturevalue("later_release")
     for _ in range(2):
         assert await names_of(SqlCatalog(file_home(path))) == ["ocean"]
-    assert execute(path, "SELECT version_num FROM arraylake_version") == [("0003",)]
+    assert execute(path, "SELECT version_num FROM arraylake_version") == [("0004",)]
     assert execute(path, "SELECT colour FROM repos") == [(None,)]
 
 
@@ -96,7 +96,7 @@ async def test_p24_an_interrupted_migration_does_no_harm(path: Path, request: py
         with pytest.raises(AssertionError, match="interrupted"):
             await SqlCatalog(file_home(path)).list_orgs()
     assert execute(path, SCHEMA) == before
-    assert execute(path, "SELECT version_num FROM arraylake_version") == [("0002",)]
+    assert execute(path, "SELECT version_num FROM arraylake_version") == [("0003",)]
     trap.unlink()
     assert await names_of(SqlCatalog(file_home(path))) == ["ocean"]
 

@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from arraylake_core import config
 from arraylake_core.catalog.backup_file import BackupManifest
+from arraylake_core.cli.auth import LoginStatus
 from arraylake_core.cli.config import ConfigPlace, SettingValue
 from arraylake_core.cli.options import OptionField
 from arraylake_core.cli.plugins import BackendDescription, PluginState
@@ -26,6 +27,9 @@ from .conftest import Run
 
 # One example of each command on the catalog of `lake`, and the Struct whose JSON it prints, alone or in a list.
 EXAMPLES: dict[str, tuple[list[str], type | list[type] | None]] = {
+    "auth login": ([], None),
+    "auth logout": ([], None),
+    "auth status": ([], LoginStatus),
     "org list": ([], [OrgModel]),
     "org create": (["team", "--display-name", "The team", "--description", "Its lake"], OrgModel),
     "bucket list": (["me"], [BucketResponse]),
@@ -75,6 +79,8 @@ EXAMPLES: dict[str, tuple[list[str], type | list[type] | None]] = {
 }
 UPKEEP = {"repo migrate", "repo export", "repo gc", "repo verify", "repo expire"}
 SILENT = {
+    "auth login",
+    "auth logout",
     "bucket delete",
     "repo delete",
     "org remove-member",
@@ -84,7 +90,8 @@ SILENT = {
     "admin rotate-key",
 }
 # It does not end by itself: tests/service runs it.
-LASTING = {"serve"}
+# They run until they are told to stop, or need somebody who is logged in: tests/login has them.
+LASTING = {"serve", "auth token"}
 
 
 def commands() -> dict[str, TyperCommand]:

@@ -67,9 +67,9 @@ def test_the_place_of_another_bucket_config(client):
         (
             {"uri": "floppy://a-bucket"},
             ours.PluginNotFoundError,
-            r"'floppy' \(installed: file, memory, minio, s3, s3-compatible\)",
+            r"'floppy' \(installed: .*s3-compatible\)",
         ),
-        ({"uri": "gs://a-bucket"}, ours.PluginNotFoundError, "plans a plugin"),
+        ({"uri": "azure://a-bucket"}, ours.PluginNotFoundError, "plans a plugin"),
         ({"uri": "a-bucket"}, ours.InvalidNameError, "'platform://bucket"),
         ({"uri": "s3://"}, ours.InvalidNameError, "bucket name"),
         ({"uri": "s3://ab"}, ours.InvalidNameError, "3 to 63"),
@@ -90,7 +90,7 @@ def test_the_place_of_another_bucket_config(client):
         ({"uri": "s3://bucket", "extra_config": ["CANARY"]}, ours.InvalidOptionError, "extra_config is a mapping"),
         ({"uri": "s3://bucket", "use_ssl": True, "endpoint_url": "http://x.org"}, ours.InvalidOptionError, "use_ssl is True"),
         ({"uri": "minio://bucket"}, ours.InvalidOptionError, "endpoint_url"),
-        ({"uri": "s3://bucket", "auth_config": {"method": "magic"}}, ours.PluginNotFoundError, "anonymous, hmac"),
+        ({"uri": "s3://bucket", "auth_config": {"method": "magic"}}, ours.PluginNotFoundError, "installed: anonymous, .*hmac"),
         ({"uri": "s3://bucket", "auth_config": {"key": "CANARY"}}, ours.InvalidOptionError, "must have a 'method'"),
         ({"uri": "s3://bucket", "auth_config": {"method": "hmac"}}, ours.InvalidOptionError, "'access_key_id' is missing"),
         (

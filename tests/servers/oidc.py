@@ -1,6 +1,5 @@
 """A real OpenID provider: the certified oidc-provider of npm."""
 
-import asyncio
 import base64
 import hashlib
 import json
@@ -19,6 +18,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import aiohttp
 
+from arraylake_core.loops import run
 from tests.servers.npm import npm_package
 
 __all__ = ["OidcProvider", "running_oidc_provider"]
@@ -48,7 +48,7 @@ class OidcProvider(NamedTuple):
 
     def tokens(self, email: str) -> dict[str, object]:
         """Return all that the token endpoint gives to a person who logs in with the browser."""
-        return asyncio.run(self._login(email))
+        return run(self._login(email))
 
     async def _login(self, email: str) -> dict[str, object]:
         verifier, redirect = secrets.token_urlsafe(40), "http://127.0.0.1:1/callback"

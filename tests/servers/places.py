@@ -3,6 +3,7 @@
 The table is what joins a new platform or method to the tests that go through all of them.
 """
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 from uuid import uuid4
@@ -10,8 +11,14 @@ from uuid import uuid4
 import pytest
 
 from arraylake_core import config
+from arraylake_core.login.account import account_of
+from arraylake_core.login.provider import LoginSettings
+from arraylake_core.login.storage import kept_login
+from arraylake_core.login.tokens import TokenSet
+from arraylake_core.secret import Secret
 from tests.servers.gcs import PUBLIC_BUCKET
-from tests.servers.seaweedfs_sts import ACCOUNT
+from tests.servers.google_tokens import POOL
+from tests.servers.seaweedfs_sts import ACCOUNT, LOGIN_ROLE
 
 __all__ = ["PLACES", "UNTRIED", "Place", "bucket_config"]
 
@@ -85,6 +92,39 @@ def _role(platform: str) -> Callable[[pytest.FixtureRequest], BucketConfig]:
     return make
 
 
+def _logged_in(platform: str) -> Callable[[pytest.FixtureRequest], BucketConfig]:
+    """Make a place for who is logged in with the OpenID provider."""
+
+    def make(request: pytest.FixtureRequest) -> BucketConfig:
+        provider, home = request.getfixturevalue("oidc_provider"), request.getfixturevalue("tmp_path")
+        settings = LoginSettings(issuer=provider.issuer, client_id=provider.client_id)
+        config.set(
+            {
+                "login.issuer": settings.issuer,
+                "login.client_id": settings.client_id,
+                "login.dir": str(home / "logins"),
+                "login.store": "file",
+            }
+        )
+        account_of.cache_clear()
+        token = Secret(provider.id_token("ada@example.org"))
+        kept_login(provider.issuer).write(TokenSet(settings=settings, id_token=token, expires=time.time() + 3000))
+        if platform == "gs":
+            store = request.getfixturevalue("google_config").store
+            options, fields = {"endpoint_url": store.endpoint}, {"audience": POOL}
+        else:
+            store = request.getfixturevalue("seaweedfs_sts")
+            options, fields = {"endpoint_url": store.endpoint, "region_name": "us-east-1"}, {"role_arn": LOGIN_ROLE}
+        return {
+            "nickname": "tried",
+            "uri": f"{platform}://{store.make_bucket(f'lake-{uuid4().hex[:12]}')}/lake",
+            "extra_config": options,
+            "auth_config": {"method": "oauth", **fields},
+        }
+
+    return make
+
+
 def _google(auth: str) -> Callable[[pytest.FixtureRequest], BucketConfig]:
     def make(request: pytest.FixtureRequest) -> BucketConfig:
         tokens, directory = request.getfixturevalue("google_config"), request.getfixturevalue("tmp_path")
@@ -110,6 +150,7 @@ PLACES: dict[tuple[str, str], Place] = {
     ("gs", "anonymous"): Place(_gcs, frozenset({"v1"})),
     # Google's S3-compatible API, by HMAC keys, at a server that speaks the S3 API.
     ("gs", "hmac"): Place(_s3("gs", "hmac")),
+    **{(name, "oauth"): Place(_logged_in(name)) for name in ("s3", "s3-compatible", "minio", "gs")},
     **{(name, "aws_customer_managed_role"): Place(_role(name)) for name in ("s3", "s3-compatible", "minio")},
     **{("gs", auth): Place(_google(auth)) for auth in ("gcp_service_account", "gcp_customer_managed_role")},
     **{(name, auth): Place(_s3(name, auth)) for name in ("s3", "s3-compatible", "minio") for auth in ("anonymous", "hmac")},
@@ -118,7 +159,6 @@ PLACES: dict[tuple[str, str], Place] = {
 
 UNTRIED: dict[tuple[str, str], str] = {
     ("gs", "anonymous"): "read only: Icechunk would sign what it writes with the identity of the machine",
-    **{(name, "oauth"): "needs a login: tried in plugins/oauth/tests" for name in ("s3", "s3-compatible", "minio", "gs")},
     **{
         (name, "r2_customer_managed_role"): "needs Cloudflare, of which there is no server to be had"
         for name in ("s3", "s3-compatible")

@@ -37,6 +37,7 @@ class MisbehavingServer:
     port: int = 0
     script: list[Step] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
+    answer_by: Callable[[Request], bytes] | None = None
 
     @property
     def uri(self) -> str:
@@ -54,6 +55,10 @@ class MisbehavingServer:
             body = await reader.readexactly(int(headers.get("content-length", 0)))
             method, target, _ = line.split(" ")
             self.requests.append(Request(method, target, headers, body, time.monotonic()))
+            if self.answer_by is not None:
+                writer.write(self.answer_by(self.requests[-1]))
+                await writer.drain()
+                return
             step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
             if step is None:
                 await reader.read()

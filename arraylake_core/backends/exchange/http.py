@@ -17,7 +17,7 @@ from arraylake_core.secret import Secret
 if TYPE_CHECKING:
     from aiohttp import StreamReader, TCPConnector
 
-__all__ = ["CONNECTOR", "error_code", "post_form", "post_json", "post_raw"]
+__all__ = ["CONNECTOR", "error_code", "get_json", "post_form", "post_json", "post_raw"]
 
 CONNECTOR: ContextVar["Callable[[], TCPConnector] | None"] = ContextVar("arraylake_connector", default=None)
 """Makes the connector of each request. A service sets it, so that no URL of a bucket config leads into its own network (P16)."""
@@ -63,6 +63,23 @@ async def post_raw(
     headers: Mapping[str, str] | None = None,
 ) -> tuple[int, bytes]:
     """Post a form, or bytes that are JSON unless ``headers`` say otherwise, and return the status and the body that come back."""
+    return await _asked("POST", url, body, what=what, bearer=bearer, headers=headers)
+
+
+async def get_json(url: str, *, what: str) -> dict[str, object]:
+    """Return the JSON object at a URL; errors as of ``post_form``."""
+    return _object(*await _asked("GET", url, None, what=what), what=what)
+
+
+async def _asked(
+    method: str,
+    url: str,
+    body: "dict[str, str] | bytes | None",
+    *,
+    what: str,
+    bearer: Secret | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, bytes]:
     import aiohttp
 
     connector = CONNECTOR.get()
@@ -76,7 +93,7 @@ async def post_raw(
     try:
         async with (
             aiohttp.ClientSession(connector=connector() if connector else None, timeout=timeout, trust_env=False) as session,
-            session.post(url, data=body, headers=sent, allow_redirects=False) as answer,
+            session.request(method, url, data=body, headers=sent, allow_redirects=False) as answer,
         ):
             return answer.status, await _read(answer.content, what)
     except TimeoutError:

@@ -6,6 +6,7 @@ from arraylake_core.service.routes import (
     credentials,
     deployment,
     lifecycle,
+    login,
     members,
     orgs,
     repos,
@@ -20,6 +21,7 @@ __all__ = ["ROUTES"]
 
 ROUTES: tuple[Route, ...] = (
     *deployment.ROUTES,
+    *login.ROUTES,
     *user.ROUTES,
     *orgs.ROUTES,
     *members.ROUTES,

@@ -1,7 +1,5 @@
 """Who the caller is."""
 
-from typing import Any
-
 import msgspec
 
 from arraylake_core.service.call import Call
@@ -9,10 +7,6 @@ from arraylake_core.service.table import Answer, Need, Route
 from arraylake_core.service.wire import WireOrg, WireUser, org_for, principal_for
 
 __all__ = ["ROUTES"]
-
-
-class LoginQuery(msgspec.Struct, forbid_unknown_fields=True):
-    target: str = "client"
 
 
 class PrincipalBody(msgspec.Struct, kw_only=True):
@@ -63,11 +57,6 @@ async def list_user_orgs(call: Call) -> list[WireOrg]:
     return [org_for(call.principal, org) for org in orgs if call.principal.belongs_to(org.name)]
 
 
-async def login_settings(call: Call) -> dict[str, str | None]:
-    # No identity provider yet: API tokens are the way in.
-    return {"domain": None, "client_id": None, "issuer": None, "device_authorization_endpoint": None}
-
-
 ROUTES = (
     Route("GET", "/user", Need.SignedIn, get_user, "Tell who the caller is.", answer=WireUser),
     Route(
@@ -78,5 +67,4 @@ ROUTES = (
         "POST", "/auth/update-user", Need.SignedIn, update_user, "Answer the person after a login.", body=bytes, answer=WireUser
     ),
     Route("GET", "/user/orgs", Need.SignedIn, list_user_orgs, "List the caller's organizations.", answer=list[WireOrg]),
-    Route("GET", "/auth/config", Need.Nothing, login_settings, "Show how to log in.", query=LoginQuery, answer=dict[str, Any]),
 )

@@ -1,0 +1,102 @@
+"""People who log in with an identity provider, in the SQL catalog: made at their first login, with the roles that its claims give."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from arraylake_core.catalog.sql_audit import AuditRecords
+from arraylake_core.catalog.sql_members import MemberRecords, user_id_of
+from arraylake_core.catalog.sql_tokens import TokenRecords
+from arraylake_core.catalog.tables import members, orgs, users
+from arraylake_core.models import utc_now, validate_description
+from arraylake_core.people import Principal, Role, validate_email
+
+__all__ = ["LoginRecords"]
+
+
+class LoginRecords(MemberRecords, TokenRecords, AuditRecords):
+    """Logins."""
+
+    async def log_in(
+        self, email: str, *, issuer: str, names: tuple[str, str] = ("", ""), roles: Mapping[str, Role], only: str | None = None
+    ) -> Principal:
+        """Return who has logged in, made where there is nobody of that address, with the roles that the claims give.
+
+        A role that an admin gave stays as it is. One that claims of this issuer gave is changed by them, and taken away when they give none any more; the
+        last admin of an organization stays one.
+
+        Parameters
+        ----------
+        email
+            The address, which the issuer has verified.
+        issuer
+            The identity provider.
+        names
+            First and family name.
+        roles
+            By organization; those that do not exist are left out.
+        only
+            The one organization that the issuer may speak for; None is every one.
+        """
+        email = validate_email(email)
+        # One transaction with the lines of the audit log.
+        async with self.transaction(), self._write() as connection:
+            user_id = await user_id_of(connection, email)
+            if only is None:
+                await _set_names(connection, user_id, names)
+            changed = await self._set_roles(connection, user_id, issuer, roles, only)
+            for org, role in changed.items():
+                who = Principal(id=user_id, user_id=user_id, email=email)
+                await self.add_audit(who, org, "log_in", f"{email}: {role or 'no role'}, by the claims of {issuer}")
+            return await self._logged_in(connection, user_id, only)
+
+    async def principal_of_login(self, user_id: str, only: str | None = None) -> Principal | None:
+        """Return a person with its rights as they are now; those in one organization alone, where ``only`` names one."""
+        async with self._read() as connection:
+            row = (await connection.execute(select(users.c.id).where(users.c.id == user_id))).first()
+            return None if row is None else await self._logged_in(connection, user_id, only)
+
+    async def _logged_in(self, connection: AsyncConnection, user_id: str, only: str | None) -> Principal:
+        org_id = None if only is None else await connection.scalar(select(orgs.c.id).where(orgs.c.name == only)) or ""
+        found = await self._principal_of_user(connection, user_id, org_id)
+        assert found is not None
+        return found
+
+    async def _set_roles(
+        self, connection: AsyncConnection, user_id: str, issuer: str, roles: Mapping[str, Role], only: str | None
+    ) -> dict[str, Role | None]:
+        query = (
+            select(orgs.c.name, orgs.c.id, members.c.role, members.c.issuer, members.c.user_id)
+            .outerjoin(members, (members.c.org_id == orgs.c.id) & (members.c.user_id == user_id))
+            .where(orgs.c.name.in_(roles) | (members.c.issuer == issuer))
+        )
+        changed: dict[str, Role | None] = {}
+        for org, org_id, has, given_by, is_member in (await connection.execute(query)).all():
+            wanted = roles.get(org)
+            here = (members.c.org_id == org_id, members.c.user_id == user_id)
+            if (
+                (only is not None and org != only)
+                or (is_member is not None and given_by != issuer)
+                or (is_member and has == wanted)
+            ):
+                continue
+            if is_member is None:
+                row = {"org_id": org_id, "user_id": user_id, "role": wanted, "created": utc_now(), "issuer": issuer}
+                await connection.execute(insert(members).values(row))
+            else:
+                if has == Role.Admin and await self._is_last_admin(connection, org_id, user_id):
+                    continue
+                await connection.execute(update(members).where(*here).values(role=wanted))
+            changed[org] = wanted
+        return changed
+
+
+async def _set_names(connection: AsyncConnection, user_id: str, names: tuple[str, str]) -> None:
+    values = {
+        name: validate_description(value)
+        for name, value in zip(("first_name", "family_name"), names, strict=True)
+        if value and len(value) <= 100
+    }
+    if values:
+        await connection.execute(update(users).where(users.c.id == user_id).values(values))

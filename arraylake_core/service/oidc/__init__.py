@@ -1,0 +1,1 @@
+"""Logins: the service as what OpenID Connect calls a relying party."""

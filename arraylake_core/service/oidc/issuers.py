@@ -1,0 +1,125 @@
+"""The identity providers that a deployment trusts, and for what: the setting ``service.issuers``."""
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+import msgspec
+
+from arraylake_core.errors import InvalidOptionError
+from arraylake_core.names import shown, validate_org
+from arraylake_core.people import Role, highest
+
+__all__ = ["Issuer", "issuer_for", "parse_issuers"]
+
+
+class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An identity provider.
+
+    Parameters
+    ----------
+    issuer
+        Its URL, exactly as it names itself.
+    client_id
+        The public client that stands for users of this service: the audience of their tokens.
+    org
+        The one organization that it speaks for; None is the whole deployment.
+    domains
+        The domains of the e-mail addresses that it speaks for; none is every one, which only a provider of the whole deployment may.
+    claim
+        The claim that has a person's groups.
+    roles
+        What groups mean: ``{"lake-admins": {"acme": "admin"}}``.
+    scopes
+        What clients ask for.
+    """
+
+    issuer: str
+    client_id: str
+    org: str | None = None
+    domains: tuple[str, ...] = ()
+    claim: str = "groups"
+    roles: dict[str, dict[str, Role]] = msgspec.field(default_factory=dict)
+    scopes: str = "openid email profile offline_access"
+
+    def speaks_for(self, email: str) -> bool:
+        """Tell whether it may say that somebody has an e-mail address."""
+        return not self.domains or email.rpartition("@")[2].lower() in self.domains
+
+    def roles_of(self, claims: Mapping[str, object]) -> dict[str, Role]:
+        """Return the roles that a person's claims give, by organization."""
+        groups = claims.get(self.claim)
+        found: dict[str, Role] = {}
+        for group in groups if isinstance(groups, list) else [groups]:
+            for org, role in self.roles.get(group, {}).items() if isinstance(group, str) else ():
+                best = highest(found.get(org), role)
+                if best is not None and self.org in (None, org):
+                    found[org] = best
+        return found
+
+
+def parse_issuers(value: Sequence[object]) -> tuple[Issuer, ...]:
+    """Check the setting ``service.issuers``.
+
+    Raises
+    ------
+    InvalidOptionError
+        An entry is wrong: the service does not start with it (P8).
+
+    Examples
+    --------
+    >>> parse_issuers([{"issuer": "https://login.example.org", "client_id": "lake"}])[0].client_id
+    'lake'
+    """
+    try:
+        issuers = tuple(msgspec.convert(entry, Issuer) for entry in value)
+    except msgspec.ValidationError as error:
+        raise _wrong(str(error)) from None
+    seen: set[tuple[str, str | None]] = set()
+    for entry in issuers:
+        _check(entry)
+        if (entry.issuer, entry.client_id) in seen:
+            raise _wrong(f"{entry.issuer} is there twice with the same client_id")
+        seen.add((entry.issuer, entry.client_id))
+    whole = [entry.issuer for entry in issuers if entry.org is None]
+    orgs = [entry.org for entry in issuers if entry.org is not None]
+    if len(orgs) != len(set(orgs)):
+        raise _wrong("an organization has two providers: keep one")
+    if len(whole) > 1 and not all(entry.domains for entry in issuers if entry.org is None):
+        raise _wrong(
+            "of several providers for the whole deployment, each must name its domains, so that none speaks for another's people"
+        )
+    return issuers
+
+
+def issuer_for(issuers: Sequence[Issuer], org: str | None) -> Issuer | None:
+    """Return the provider that people of an organization log in with: its own, or else the deployment's first."""
+    own = next((entry for entry in issuers if org is not None and entry.org == org), None)
+    return own or next((entry for entry in issuers if entry.org is None), None)
+
+
+def _check(entry: Issuer) -> None:
+    try:
+        parts = urlsplit(entry.issuer)
+        local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    except ValueError:
+        raise _wrong("an issuer is no URL") from None
+    if parts.scheme != "https" and not (parts.scheme == "http" and local):
+        raise _wrong(f"{shown(entry.issuer)} must begin with https://")
+    if not parts.hostname or parts.query or parts.fragment or parts.username is not None or not entry.issuer.isascii():
+        raise _wrong(f"{shown(entry.issuer)} must be a URL without user, query and fragment")
+    if not entry.client_id:
+        raise _wrong(f"{entry.issuer} has no client_id")
+    if entry.org is not None:
+        validate_org(entry.org)
+        if not entry.domains:
+            raise _wrong(
+                f"{entry.issuer} speaks for the organization {entry.org}: name the domains of its people's e-mail addresses"
+            )
+    if any(domain != domain.lower() or "@" in domain or not domain for domain in entry.domains):
+        raise _wrong(f"the domains of {entry.issuer} are written in lower case, as in example.org")
+
+
+def _wrong(problem: str) -> InvalidOptionError:
+    return InvalidOptionError(
+        f"the setting service.issuers is wrong: {problem}. Each entry has issuer and client_id, and may have org, domains, claim, roles, scopes"
+    )

@@ -1,0 +1,156 @@
+"""From an ID token to a principal."""
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from arraylake_core.backends.exchange.http import CONNECTOR
+from arraylake_core.errors import ArraylakeError, AuthenticationError
+from arraylake_core.login.provider import Provider
+from arraylake_core.login.verify import checked_claims, unverified_header
+from arraylake_core.people import Principal
+from arraylake_core.service.netguard import guarded_connector
+from arraylake_core.service.oidc.issuers import Issuer
+from arraylake_core.service.oidc.keys import IssuerKeys
+
+if TYPE_CHECKING:
+    from arraylake_core.catalog.sql_catalog import SqlCatalog
+
+__all__ = ["Logins"]
+
+_KEPT = 10_000
+
+
+class _Known(NamedTuple):
+    """A token that was checked: whose it is, when it ends, and where it is good."""
+
+    user_id: str
+    expires: float
+    only: str | None
+
+
+class Logins:
+    """The logins that a deployment takes.
+
+    Parameters
+    ----------
+    catalog
+        Where people are.
+    issuers
+        The identity providers.
+    allow
+        Hosts and networks that may be called although they are not public.
+    """
+
+    def __init__(self, catalog: "SqlCatalog", issuers: Sequence[Issuer], allow: Sequence[str]) -> None:
+        self._catalog = catalog
+        self._allow = tuple(allow)
+        self.issuers = tuple(issuers)
+        self._keys = {issuer.issuer: IssuerKeys(issuer.issuer) for issuer in issuers}
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+
+    async def provider(self, issuer: Issuer) -> Provider:
+        """Return the metadata of an identity provider."""
+        self.confine()
+        return await self._keys[issuer.issuer].provider()
+
+    def confine(self) -> None:
+        """Keep what this request asks of identity providers out of the service's own network (P16)."""
+        CONNECTOR.set(partial(guarded_connector, self._allow))
+
+    async def principal(self, token: str) -> Principal:
+        """Return whom an ID token stands for, as of now.
+
+        Raises
+        ------
+        AuthenticationError
+            What is wrong with the token.
+        """
+        digest = hashlib.blake2b(token.encode(), digest_size=32).digest()
+        known = self._known.get(digest)
+        if known is None:
+            return await self._first(token, digest)
+        found = await self._catalog.principal_of_login(known.user_id, known.only) if known.expires > time.time() else None
+        if found is None:
+            self._known.pop(digest, None)
+            raise AuthenticationError("the login has expired: renew it, or log in again")
+        return _bounded(found, known)
+
+    async def _first(self, token: str, digest: bytes) -> Principal:
+        self.confine()
+        issuer, claims = await self._checked(token)
+        email = _email(issuer, claims)
+        names = (_text(claims, "given_name") or _text(claims, "name"), _text(claims, "family_name"))
+        try:
+            found = await self._catalog.log_in(
+                email, issuer=issuer.issuer, names=names, roles=issuer.roles_of(claims), only=issuer.org
+            )
+        except ValueError as error:
+            # The address is none that people can have here.
+            raise AuthenticationError(str(error)) from None
+        expires = claims["exp"]
+        assert isinstance(expires, int | float)
+        known = _Known(found.user_id, float(expires), issuer.org)
+        self._known[digest] = known
+        while len(self._known) > _KEPT:
+            self._known.popitem(last=False)
+        return _bounded(found, known)
+
+    async def _checked(self, token: str) -> tuple[Issuer, Mapping[str, object]]:
+        """Return who issued a token, and its claims, once they are seen to hold."""
+        asserted = _unverified_claims(token)
+        audience = asserted.get("aud")
+        for issuer in self.issuers:
+            if issuer.issuer == asserted.get("iss") and issuer.client_id in (
+                audience if isinstance(audience, list) else [audience]
+            ):
+                keys = await self._keys[issuer.issuer].keys(unverified_header(token).get("kid"))
+                return issuer, checked_claims(token, keys, issuer=issuer.issuer, client_id=issuer.client_id)
+        raise AuthenticationError(
+            "the login is of an identity provider, or for a client, that this service does not know: log in to this one"
+        )
+
+
+def _email(issuer: Issuer, claims: Mapping[str, object]) -> str:
+    email = _text(claims, "email")
+    if not email:
+        raise AuthenticationError("the login has no e-mail address: its client must be allowed the scope 'email'")
+    if claims.get("email_verified") is not True:
+        raise AuthenticationError(
+            "the e-mail address of the login is not verified: verify it with the identity provider, then log in again"
+        )
+    if not issuer.speaks_for(email):
+        raise AuthenticationError(
+            "the identity provider does not speak for people with this e-mail address: log in with your own"
+        )
+    return email
+
+
+def _bounded(principal: Principal, known: _Known) -> Principal:
+    """Limit a principal to what its issuer may speak for: operators never log in by the provider of one organization."""
+    from msgspec.structs import replace
+
+    if known.only is None:
+        return principal
+    roles = {org: role for org, role in principal.roles.items() if org == known.only}
+    return replace(principal, roles=roles, operator=False)
+
+
+def _unverified_claims(token: str) -> dict[str, object]:
+    import base64
+
+    try:
+        _, part, _ = token.split(".")
+        return msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)), type=dict[str, object])
+    except (ValueError, msgspec.MsgspecError, ArraylakeError):
+        raise AuthenticationError("the token is neither an API token nor a JWT: log in again") from None
+
+
+def _text(claims: Mapping[str, object], name: str) -> str:
+    value = claims.get(name)
+    return value if isinstance(value, str) and value.isprintable() else ""
