@@ -1,7 +1,11 @@
 """The hooks that a plugin may implement.
 
 A plugin is a distribution with an entry point in the group ``arraylake`` that names a module (or object) with any of these functions, each marked with
-``hookimpl``. All are asked, and what they return is collected.
+``hookimpl``, and says with ``ARRAYLAKE_SPI = 1`` which version of the interface it was written for. All are asked, and what they return is collected.
+
+The version counts up when a plugin that follows the documentation would have to change. What is to go is first deprecated: it works, with a
+DeprecationWarning and an entry in the changelog, for two minor releases of arraylake-core and six months at least. Then the version is raised, and a plugin
+that declares an older one than OLDEST_SPI is refused with the advice to upgrade it.
 """
 
 from collections.abc import Iterable
@@ -13,9 +17,14 @@ from arraylake_core.backends.repo_kind import RepoBackend
 from arraylake_core.backends.storage import StoragePlatform
 from arraylake_core.events import Event
 
-__all__ = ["PROJECT", "hookimpl", "hookspec"]
+__all__ = ["OLDEST_SPI", "PROJECT", "SPI", "hookimpl", "hookspec"]
 
 PROJECT = "arraylake"
+
+SPI = 1
+"""The version of the plugin interface that this release has."""
+OLDEST_SPI = 1
+"""The oldest version of it that this release still takes."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

@@ -6,34 +6,20 @@ the error is raised only when what it provides is asked for.
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache, partial
-from typing import TYPE_CHECKING, Literal, cast
+from functools import cache
+from typing import cast
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
-import msgspec
-import pluggy
-
-from arraylake_core import config, hookspecs
+from arraylake_core import config
 from arraylake_core.backends.auth import AuthMethod
 from arraylake_core.backends.repo_kind import RepoBackend
 from arraylake_core.backends.storage import StoragePlatform
+from arraylake_core.discovery import Backend, Discovery, Family, PluginInfo, given_plugins, installed_plugins
 from arraylake_core.errors import PluginConflictError, PluginError, PluginLoadError, PluginNotFoundError
 from arraylake_core.names import shown
 
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
 __all__ = ["Family", "PluginInfo", "PluginRegistry", "default_registry", "registry_of"]
-
-type Family = Literal["repo kind", "storage platform", "auth method"]
-type Backend = RepoBackend | StoragePlatform | AuthMethod
-
-_HOOKS: dict[Family, tuple[str, type]] = {
-    "repo kind": ("arraylake_repo_kinds", RepoBackend),
-    "storage platform": ("arraylake_storage_platforms", StoragePlatform),
-    "auth method": ("arraylake_auth_methods", AuthMethod),
-}
 
 # The names that the project's own plugins provide, and the extra that brings each.
 EXTRAS: dict[Family, dict[str, str]] = {
@@ -58,34 +44,6 @@ PLANNED: dict[Family, tuple[str, ...]] = {
         "bucket_policy",
     ),
 }
-
-
-class PluginInfo(msgspec.Struct, kw_only=True):
-    """One installed plugin, loaded or not.
-
-    Parameters
-    ----------
-    name
-        The entry point's name.
-    distribution, version
-        What was installed.
-    module
-        What the entry point names.
-    provides
-        The names in each family.
-    disabled
-        Whether ``plugins.disabled`` names it.
-    error
-        Why it can't be used, or None.
-    """
-
-    name: str
-    distribution: str
-    version: str
-    module: str
-    provides: dict[str, list[str]] = msgspec.field(default_factory=dict)
-    disabled: bool = False
-    error: str | None = None
 
 
 class PluginRegistry:
@@ -121,24 +79,18 @@ class PluginRegistry:
         if plugins is not None or disabled is not None or prefer is not None:
             self.token = uuid4().hex
             _registries[self.token] = self
-        self._found: list[PluginInfo] | None = None
-        self._backends: dict[tuple[Family, str], list[tuple[PluginInfo, Backend]]] = {}
-        self._listeners: list[tuple[str, Callable[..., object]]] = []
+        self._found: Discovery | None = None
 
     def __repr__(self) -> str:
-        return f"<PluginRegistry: {'not asked yet' if self._found is None else f'{len(self._found)} plugins'}>"
+        return f"<PluginRegistry: {'not asked yet' if self._found is None else f'{len(self._found.plugins)} plugins'}>"
 
     def plugins(self) -> list[PluginInfo]:
         """Return every installed plugin, the broken and the disabled ones too, by name."""
-        with self._lock:
-            if self._found is None:
-                self._found = self._discover()
-            return self._found
+        return self._all().plugins
 
     def names(self, family: Family) -> list[str]:
         """Return the names that installed plugins provide in a family, without aliases."""
-        self.plugins()
-        return sorted({backend.name for (kind, _), claims in self._backends.items() if kind == family for _, backend in claims})
+        return self._all().names(family)
 
     def repo_kind(self, name: str) -> RepoBackend:
         """Return the repo kind of a name; PluginNotFoundError, PluginLoadError or PluginConflictError where there is none or too many."""
@@ -154,22 +106,20 @@ class PluginRegistry:
 
     def platform_for_scheme(self, scheme: str) -> StoragePlatform:
         """Return the storage platform that claims a URI scheme."""
-        self.plugins()
-        for family, name in self._backends:
-            if family == "storage platform":
-                claimants = self._backends[family, name]
-                if any(scheme in cast("StoragePlatform", backend).schemes for _, backend in claimants):
+        for found in (self._discovery, self._all):
+            discovery = found()
+            for name in discovery.names("storage platform"):
+                claims = discovery.claims("storage platform", name)
+                if any(scheme in cast("StoragePlatform", backend).schemes for _, backend in claims):
                     return self.storage_platform(name)
         return self.storage_platform(scheme)
 
     def listeners(self) -> list[tuple[str, "Callable[..., object]"]]:
         """Return the plugins that listen to events, each with its name and the hook, which takes ``event=``."""
-        self.plugins()
-        return list(self._listeners)
+        return self._all().listeners()
 
     def _backend(self, family: Family, name: str) -> Backend:
-        self.plugins()
-        claimants = self._backends.get((family, str(name)), [])
+        claimants = self._discovery().claims(family, str(name)) or self._all().claims(family, str(name))
         if not claimants:
             raise self._missing(family, str(name))
         if len(claimants) > 1:
@@ -199,67 +149,26 @@ class PluginRegistry:
             message += ". The project plans a plugin for it; this release has none"
         if disabled:
             message += f". Disabled by the setting plugins.disabled: {', '.join(disabled)}"
+        if waited := [info.name for info in self.plugins() if info.seconds is None and not info.error and not info.disabled]:
+            message += f". Still loading, and too late: {', '.join(waited)}"
         if broken:
             message += f". Broken: {', '.join(info.name for info in broken)}; see `arraylake-core plugins list`"
         return PluginNotFoundError(message)
 
-    def _discover(self) -> list[PluginInfo]:
-        found: list[PluginInfo] = []
-        disabled = frozenset(config.get_list("plugins.disabled") if self._disabled is None else self._disabled)
-        for info, load in _given(self._given) if self._given is not None else _entry_points():
-            found.append(info)
-            if info.name in disabled:
-                info.disabled = True
-                continue
-            try:
-                self._take(info, load())
-            except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and nothing else may suffer for it
-                info.error = f"{type(error).__name__}: {error}"
-            except SystemExit as error:
-                info.error = f"it tried to end the process (SystemExit: {error})"
+    def _discovery(self) -> Discovery:
+        """Return the loaded plugins, but for those that are late."""
+        with self._lock:
+            if self._found is None:
+                disabled = frozenset(config.get_list("plugins.disabled") if self._disabled is None else self._disabled)
+                self._found = Discovery(installed_plugins() if self._given is None else given_plugins(self._given), disabled)
+            found = self._found
+        found.settle(late=False)
         return found
 
-    def _take(self, info: PluginInfo, plugin: object) -> None:
-        """Ask one plugin for its backends; all of them are taken, or, if one is wrong, none."""
-        manager = pluggy.PluginManager(hookspecs.PROJECT)
-        manager.add_hookspecs(hookspecs)
-        manager.register(plugin, info.name)
-        manager.check_pending()
-        taken: dict[tuple[Family, str], Backend] = {}
-        for family, (hook, base) in _HOOKS.items():
-            for backends in getattr(manager.hook, hook)():
-                for backend in backends:
-                    if not isinstance(backend, base):
-                        raise PluginLoadError(f"{hook} returned {type(backend).__name__}, which is no {base.__name__} instance")
-                    name = getattr(backend, "name", None)
-                    if not isinstance(name, str) or not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
-                        raise PluginLoadError(
-                            f"{hook} returned a {family} whose name is {shown(name)}: use letters, digits, '-', '_'"
-                        )
-                    info.provides.setdefault(family, []).append(name)
-                    for known in (name, *getattr(backend, "aliases", ())):
-                        taken[family, known] = cast("Backend", backend)
-        for key, backend in taken.items():
-            self._backends.setdefault(key, []).append((info, backend))
-        if manager.hook.arraylake_on_event.get_hookimpls():
-            self._listeners.append((info.name, partial(manager.hook.arraylake_on_event)))
-
-
-def _given(plugins: Mapping[str, object]) -> Iterable[tuple[PluginInfo, Callable[[], object]]]:
-    for name in plugins:
-        yield PluginInfo(name=name, distribution=name, version="", module="given"), partial(plugins.__getitem__, name)
-
-
-def _entry_points() -> Iterable[tuple[PluginInfo, Callable[[], object]]]:
-    from importlib.metadata import entry_points
-
-    def described(entry: "EntryPoint") -> PluginInfo:
-        dist = entry.dist
-        name, version = (dist.name, dist.version) if dist is not None else ("unknown", "")
-        return PluginInfo(name=entry.name, distribution=name, version=version, module=entry.value)
-
-    for entry in sorted(entry_points(group=hookspecs.PROJECT), key=lambda entry: (entry.name, entry.value)):
-        yield described(entry), entry.load
+    def _all(self) -> Discovery:
+        found = self._discovery()
+        found.settle(late=True)
+        return found
 
 
 # Registries with choices of their own, so that what is pickled and woken up in this process finds them again.

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
+# In seconds: what takes longer to load says so in the list.
+SLOW = 2.5
+
 app = typer.Typer(no_args_is_help=True, help="The installed plugins, and what they bring.")
 
 
@@ -30,8 +33,10 @@ class PluginState(msgspec.Struct, frozen=True, kw_only=True):
     distribution: str
     version: str
     provides: dict[str, list[str]]
-    state: Literal["ok", "disabled", "broken"]
+    state: Literal["ok", "slow", "disabled", "broken"]
     error: str | None
+    seconds: float | None = None
+    """How long it took to load."""
 
 
 class BackendDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,9 +97,22 @@ def _state(plugin: "PluginInfo") -> PluginState:
         distribution=plugin.distribution,
         version=plugin.version,
         provides=plugin.provides,
-        state="broken" if plugin.error else "disabled" if plugin.disabled else "ok",
+        state=_health(plugin),
         error=plugin.error,
+        seconds=None if plugin.seconds is None else round(plugin.seconds, 3),
     )
+
+
+def _health(plugin: "PluginInfo") -> Literal["ok", "slow", "disabled", "broken"]:
+    if plugin.disabled or plugin.error:
+        return "disabled" if plugin.disabled else "broken"
+    return "slow" if plugin.seconds is None or plugin.seconds > SLOW else "ok"
+
+
+def _told(plugin: PluginState) -> str:
+    if plugin.state == "slow":
+        return "slow: still loading" if plugin.seconds is None else f"slow: it took {plugin.seconds:.1f} s to load"
+    return f"{plugin.state}: {plugin.error}" if plugin.error else plugin.state
 
 
 def _backends(plugin: "PluginInfo") -> "Iterator[BackendDescription]":
@@ -129,7 +147,7 @@ def _plugins(plugins: list[PluginState]) -> "Table":
                 plugin.distribution,
                 plugin.version,
                 _provided(plugin),
-                f"{plugin.state}: {plugin.error}" if plugin.error else plugin.state,
+                _told(plugin),
             )
             for plugin in plugins
         ],
@@ -145,8 +163,7 @@ def _described(description: PluginDescription) -> "Group":
         {
             "plugin": plugin.name,
             "distribution": f"{plugin.distribution} {plugin.version}",
-            "state": plugin.state,
-            "error": plugin.error or "",
+            "state": _told(plugin),
         }
     )
     parts: list[Text | Table] = []

@@ -8,7 +8,9 @@ from arraylake_core.backends import Access, AnonymousCredentials, AuthMethod, Cr
 from arraylake_core.hookspecs import hookimpl
 from arraylake_core.models import Identity
 
-__all__ = ["AnonymousAuth", "AnonymousConfig", "arraylake_auth_methods"]
+__all__ = ["ARRAYLAKE_SPI", "AnonymousAuth", "AnonymousConfig", "arraylake_auth_methods"]
+
+ARRAYLAKE_SPI = 1
 
 
 class AnonymousConfig(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from arraylake_gcs.auth import GcpRole, GcpRoleConfig, GcpServiceAccount, GcpSer
 from arraylake_gcs.platform import GCSOptions, GCSPlatform
 
 __all__ = [
+    "ARRAYLAKE_SPI",
     "GCSOptions",
     "GCSPlatform",
     "GcpRole",
@@ -17,6 +18,8 @@ __all__ = [
     "arraylake_auth_methods",
     "arraylake_storage_platforms",
 ]
+
+ARRAYLAKE_SPI = 1
 
 
 @hookimpl

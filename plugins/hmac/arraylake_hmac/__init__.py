@@ -10,7 +10,9 @@ from arraylake_core.hookspecs import hookimpl
 from arraylake_core.models import Identity
 from arraylake_core.secret import Secret
 
-__all__ = ["HmacAuth", "HmacConfig", "arraylake_auth_methods"]
+__all__ = ["ARRAYLAKE_SPI", "HmacAuth", "HmacConfig", "arraylake_auth_methods"]
+
+ARRAYLAKE_SPI = 1
 
 
 class HmacConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,9 @@ from arraylake_core.backends import RepoBackend
 from arraylake_core.hookspecs import hookimpl
 from arraylake_icechunk.backend import IcechunkBackend
 
-__all__ = ["IcechunkBackend", "arraylake_repo_kinds"]
+__all__ = ["ARRAYLAKE_SPI", "IcechunkBackend", "arraylake_repo_kinds"]
+
+ARRAYLAKE_SPI = 1
 
 
 @hookimpl

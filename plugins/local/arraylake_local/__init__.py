@@ -7,7 +7,9 @@ from arraylake_core.hookspecs import hookimpl
 from arraylake_local.files import FilePlatform
 from arraylake_local.memory import MemoryPlatform
 
-__all__ = ["FilePlatform", "MemoryPlatform", "arraylake_storage_platforms"]
+__all__ = ["ARRAYLAKE_SPI", "FilePlatform", "MemoryPlatform", "arraylake_storage_platforms"]
+
+ARRAYLAKE_SPI = 1
 
 
 @hookimpl

@@ -7,7 +7,9 @@ from arraylake_core.hookspecs import hookimpl
 from arraylake_oauth.config import OAuthConfig
 from arraylake_oauth.method import OAuth
 
-__all__ = ["OAuth", "OAuthConfig", "arraylake_auth_methods"]
+__all__ = ["ARRAYLAKE_SPI", "OAuth", "OAuthConfig", "arraylake_auth_methods"]
+
+ARRAYLAKE_SPI = 1
 
 
 @hookimpl

@@ -9,6 +9,7 @@ from arraylake_s3.roles.aws import AwsRole, AwsRoleConfig
 from arraylake_s3.roles.r2 import R2Role, R2RoleConfig
 
 __all__ = [
+    "ARRAYLAKE_SPI",
     "AwsRole",
     "AwsRoleConfig",
     "R2Role",
@@ -18,6 +19,8 @@ __all__ = [
     "arraylake_auth_methods",
     "arraylake_storage_platforms",
 ]
+
+ARRAYLAKE_SPI = 1
 
 
 @hookimpl

@@ -6,7 +6,9 @@ from arraylake_core.backends import RepoBackend
 from arraylake_core.hookspecs import hookimpl
 from arraylake_v1_repo.backend import V1Backend
 
-__all__ = ["V1Backend", "arraylake_repo_kinds"]
+__all__ = ["ARRAYLAKE_SPI", "V1Backend", "arraylake_repo_kinds"]
+
+ARRAYLAKE_SPI = 1
 
 
 @hookimpl
