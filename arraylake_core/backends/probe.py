@@ -33,11 +33,16 @@ ROUNDS = 2
 
 # What stores and their libraries say, and what it means; the first that matches is told.
 _MEANINGS = (
-    (r"not well-formed|syntax error|ResponseParserError|Unable to parse response", "what answers at the endpoint is no object store: correct endpoint_url"),
+    (
+        r"not well-formed|syntax error|ResponseParserError|Unable to parse response|JSONDecodeError",
+        "what answers at the endpoint is no object store: correct endpoint_url",
+    ),
     (r"NotImplemented|MethodNotAllowed|\((?:405|501)\)", "what answers at the endpoint does not know this request: correct endpoint_url in extra_config"),
     (r"InvalidAccessKeyId|Access Key Id you provided does not exist", "the access key id is unknown to the store: correct access_key_id in auth_config"),
     (r"SignatureDoesNotMatch|signature we calculated", "the secret key is not the one of this access key id: correct secret_access_key in auth_config"),
     (r"ExpiredToken|token.*expired", "the session token has expired: log in again"),
+    (r"Invalid Credentials|UNAUTHENTICATED", "the store does not know the token, or it has expired: log in again, or correct auth_config"),
+    (r"requester pays|user ?project", "the project that pays for requests is missing or wrong: correct project in extra_config"),
     (r"RequestTimeTooSkewed|time.*skew", "the clock of this machine is off by more than the store allows: set it"),
     (r"NoSuchBucket|specified bucket does not exist", "the bucket does not exist: make it, or correct the URI"),
     (r"AccessDenied|Access Denied|Forbidden|\(403\)|PermissionError|Permission denied|os error 13", "the store denies it: grant the right to {right}"),

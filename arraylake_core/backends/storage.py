@@ -112,6 +112,8 @@ class ObjectStoreSpec(msgspec.Struct, frozen=True, kw_only=True):
         Whether the endpoint may be plain HTTP.
     variant
         The product, where it is known to need care.
+    payer
+        The project that pays for requests, where the bucket's owner does not.
     credentials
         What gives and refreshes the credentials.
     """
@@ -125,6 +127,7 @@ class ObjectStoreSpec(msgspec.Struct, frozen=True, kw_only=True):
     allow_http: bool = False
     variant: Literal["r2", "tigris"] | None = None
     account: str | None = None
+    payer: str | None = None
     credentials: "CredentialProvider | None" = None
 
 

@@ -21,7 +21,7 @@ from email.utils import format_datetime
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qs, quote, unquote
 from xml.sax.saxutils import escape
 
 import aiohttp
@@ -56,11 +56,12 @@ class TokenGrant:
 
 @dataclass
 class FakeGCS:
-    """A running server, and the tokens that it takes; its public bucket takes everybody."""
+    """A running server, the tokens that it takes, and who must pay for requests to a bucket; its public bucket takes everybody."""
 
     endpoint: str
     backend: str
     tokens: dict[str, TokenGrant] = field(default_factory=lambda: {ADMIN_TOKEN: TokenGrant()})
+    payers: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
     token_endpoints: Callable[[web.Request], Awaitable[web.Response | None]] | None = None
 
@@ -106,7 +107,7 @@ class _Gateway:
     def _refused(self, request: web.Request, path: str, body: bytes) -> web.Response | None:
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         grant = self._server.tokens.get(token)
-        if token and grant is None:
+        if token and (grant is None or time.time() >= grant.ends):
             return web.json_response(
                 {"error": {"code": 401, "message": "Invalid Credentials", "status": "UNAUTHENTICATED"}}, status=401
             )
@@ -119,6 +120,11 @@ class _Gateway:
             if grant is None or not grant.permits(bucket, key, write=write):
                 status = 401 if grant is None else 403
                 return web.json_response({"error": {"code": status, "message": "denied"}}, status=status)
+            payer = self._server.payers.get(bucket)
+            named = request.headers.get("x-goog-user-project") or parse_qs(one.partition("?")[2]).get("userProject", [""])[0]
+            if payer is not None and payer != (named or request.query.get("userProject")):
+                message = "Bucket is a requester pays bucket but no user project provided."
+                return web.json_response({"error": {"code": 400, "message": message}}, status=400)
         return None
 
     @staticmethod

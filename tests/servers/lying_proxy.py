@@ -1,6 +1,6 @@
-"""A proxy in front of an S3 server that lies about conditional writes, as some stores do.
+"""A proxy in front of an S3 or GCS server that lies about conditional writes, as some stores do.
 
-Requests pass unsigned (to a bucket that anybody may write), since a signature would cover the headers that are dropped.
+Requests to S3 pass unsigned (to a bucket that anybody may write), since a signature would cover the headers that are dropped.
 """
 
 import asyncio
@@ -26,6 +26,8 @@ _TREATMENTS: dict[Lie, dict[str, Treatment]] = {
     "late-update": {"If-None-Match": "obeyed", "If-Match": "late"},
     "unknown": {"If-None-Match": "unknown", "If-Match": "unknown"},
 }
+# GCS has one header for both; generation 0 is that of an object that is not there.
+_GENERATION = "x-goog-if-generation-match"
 _HOP_BY_HOP = {"connection", "content-length", "transfer-encoding", "date", "server", "host"}
 
 
@@ -34,22 +36,33 @@ def _error(status: int, code: str) -> web.Response:
     return web.Response(status=status, text=text, content_type="application/xml")
 
 
-async def _has_lost(request: web.Request, condition: str, url: str, session: aiohttp.ClientSession) -> bool:
+def _conditions(request: web.Request) -> dict[str, str]:
+    """Return the header for each condition of a write, in the words of S3."""
+    if request.method != "PUT":
+        return {}
+    if (generation := request.headers.get(_GENERATION)) is not None:
+        return {"If-None-Match" if generation == "0" else "If-Match": _GENERATION}
+    return {name: name for name in _TREATMENTS["honest"] if name in request.headers}
+
+
+async def _has_lost(request: web.Request, condition: str, header: str, url: str, session: aiohttp.ClientSession) -> bool:
     """Tell whether the condition of a write does not hold."""
-    async with session.head(url) as before:
+    as_who = {name: value for name, value in request.headers.items() if name.lower() == "authorization"}
+    async with session.head(url, headers=as_who) as before:
         if condition == "If-None-Match":
             return before.status == 200
-        return before.headers.get("ETag") != request.headers["If-Match"]
+        wanted = request.headers[header]
+        return before.headers.get("x-goog-generation" if header == _GENERATION else "ETag") != wanted
 
 
 async def _pass(request: web.Request, target: str, lie: Lie, session: aiohttp.ClientSession) -> web.StreamResponse:
     url, body = f"{target}{request.raw_path}", await request.read()
-    conditions = [name for name in _TREATMENTS[lie] if request.method == "PUT" and name in request.headers]
-    treatments = [_TREATMENTS[lie][name] for name in conditions]
-    if "unknown" in treatments:
+    conditions = _conditions(request)
+    treatments = {condition: _TREATMENTS[lie][condition] for condition in conditions}
+    if "unknown" in treatments.values():
         return _error(501, "NotImplemented")
-    lost = "late" in treatments and await _has_lost(request, conditions[0], url, session)
-    unheard = {name.lower() for name, treatment in zip(conditions, treatments, strict=True) if treatment != "obeyed"}
+    lost = "late" in treatments.values() and await _has_lost(request, *next(iter(conditions.items())), url, session)
+    unheard = {conditions[condition].lower() for condition, treatment in treatments.items() if treatment != "obeyed"}
     headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP | unheard}
     async with session.request(request.method, url, headers=headers, data=body, allow_redirects=False) as answer:
         if lost:

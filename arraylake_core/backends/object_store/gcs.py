@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["GOOGLE", "as_s3", "bearer_token", "open_gcs_store"]
 
 GOOGLE = "https://storage.googleapis.com"
+_PAYER = "x-goog-user-project"
 
 
 async def open_gcs_store(spec: ObjectStoreSpec, *, blocking: bool) -> "GCSStore | S3Store":
@@ -39,7 +40,7 @@ async def open_gcs_store(spec: ObjectStoreSpec, *, blocking: bool) -> "GCSStore 
         prefix=spec.prefix or None,
         # obstore reads GOOGLE_* variables for what it is not told.
         config={"base_url": spec.endpoint or GOOGLE, "skip_signature": anonymous},
-        client_options={"allow_http": spec.allow_http},
+        client_options={"allow_http": spec.allow_http, "default_headers": {_PAYER: spec.payer} if spec.payer else {}},
         # Where it is told to sign nothing, obstore still signs what it writes: with the identity of the machine, if nobody stops it.
         credential_provider=_no_writes if anonymous else callback(spec.credentials),
     )

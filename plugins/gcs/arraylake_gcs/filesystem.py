@@ -21,6 +21,10 @@ _TRIES = 4
 _SECONDS = 60
 
 
+class _ObjectDeniedError(PermissionError):
+    """A single object is denied."""
+
+
 class KeyedGCSFileSystem(GCSFileSystem):  # type: ignore[misc]
     """gcsfs with one token, which it neither caches nor pickles nor looks for elsewhere, and with errors of the usual classes."""
 
@@ -43,6 +47,20 @@ class KeyedGCSFileSystem(GCSFileSystem):  # type: ignore[misc]
                 await asyncio.sleep(2**attempt * random.uniform(0.1, 0.3))  # noqa: S311 - nothing secret about it
         raise AssertionError("unreachable")
 
+    async def _get_object(self, path: str) -> object:
+        """Look at an object; that it is denied is told apart from a listing that is."""
+        try:
+            return await super()._get_object(path)
+        except PermissionError as error:
+            raise _ObjectDeniedError(str(error)) from error
+
+    async def _list_objects(self, path: str, *args: object, **kwargs: object) -> object:
+        """List a prefix; where nothing is below it, gcsfs looks for an object of that name, which a token for the prefix may not."""
+        try:
+            return await super()._list_objects(path, *args, **kwargs)
+        except _ObjectDeniedError:
+            raise FileNotFoundError(path) from None
+
     def __reduce__(self) -> NoReturn:
         raise TypeError(
             "a GCS file system with credentials is never pickled: pickle the repo, which asks for its own where it wakes up"
@@ -63,15 +81,13 @@ def _translated(error: Exception) -> Exception:
     return error
 
 
-def open_filesystem(spec: ObjectStoreSpec, project: str | None, credentials: Credentials) -> "AbstractFileSystem":
+def open_filesystem(spec: ObjectStoreSpec, credentials: Credentials) -> "AbstractFileSystem":
     """Return a file system that has these credentials, and never those of the environment.
 
     Parameters
     ----------
     spec
         The place.
-    project
-        Who pays, where requesters do.
     credentials
         A bearer token, HMAC keys, or none.
 
@@ -88,8 +104,8 @@ def open_filesystem(spec: ObjectStoreSpec, project: str | None, credentials: Cre
     token = "anon" if isinstance(credentials, AnonymousCredentials) else _google_token(bearer_token(credentials))
     return KeyedGCSFileSystem(
         token=token,
-        project=project or "",
-        requester_pays=project or False,
+        project=spec.payer or "",
+        requester_pays=spec.payer or False,
         endpoint_url=spec.endpoint,
         requests_timeout=_SECONDS,
         session_kwargs={"trust_env": False},

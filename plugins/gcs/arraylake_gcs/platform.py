@@ -73,7 +73,7 @@ class GCSPlatform(StoragePlatform):
         """Return a file system that has these credentials and no others: gcsfs, or for HMAC keys one over the S3-compatible API."""
         from arraylake_gcs.filesystem import open_filesystem
 
-        return open_filesystem(self._described(location), _options(location.options).project, credentials)
+        return open_filesystem(self._described(location), credentials)
 
     def object_store(self, location: Location, credentials: CredentialProvider) -> ObjectStoreSpec:
         """Describe the location."""
@@ -88,6 +88,7 @@ class GCSPlatform(StoragePlatform):
             prefix=location.prefix,
             endpoint=endpoint.url,
             allow_http=endpoint.allow_http,
+            payer=_options(location.options).project,
         )
 
 

@@ -22,6 +22,7 @@ __all__ = ["translate", "translated"]
 _REFUSED = re.compile(
     r"AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|Forbidden|\b403\b|Unauthorized|\b401\b|CredentialsError"
 )
+_NO_PAYER = re.compile(r"requester pays|user ?project", re.IGNORECASE)
 _FULL = re.compile(r"No space left|Disk quota|os error 28|os error 122")
 _READ_ONLY = re.compile(r"Read-only file system|Permission denied|os error 30|os error 13")
 
@@ -81,6 +82,10 @@ def translate(error: icechunk.IcechunkError, name: str, place: str) -> Arraylake
         return StorageError(f"no space is left at {place}: nothing was committed; make room, then commit again")
     if _READ_ONLY.search(text):
         return StorageError(f"{place} can't be written to: nothing was committed; make it writable, then commit again")
+    if _NO_PAYER.search(text):
+        return StorageError(
+            f"who requests anything at {place} pays for it, and Icechunk has no way to say who that is: take a V1 repo, or another bucket"
+        )
     if _REFUSED.search(text):
         return CredentialsError(
             f"the store refused the credentials for {place}: check the bucket config's auth_config with `arraylake-core bucket probe`"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import icechunk
 
-from arraylake_core.backends import AnonymousCredentials, CredentialProvider, ObjectStoreSpec
+from arraylake_core.backends import AnonymousCredentials, CredentialProvider, ObjectStoreSpec, S3Credentials
 from arraylake_core.backends.object_store.gcs import GOOGLE, bearer_token
 from arraylake_core.errors import CredentialsError
 
@@ -24,7 +24,14 @@ class GCSToken:
 
     def __call__(self) -> icechunk.GcsBearerCredential:
         """Return the token that is valid now."""
-        found = bearer_token(self._provider.get_blocking())
+        credentials = self._provider.get_blocking()
+        if isinstance(credentials, S3Credentials):
+            # A repo with HMAC keys is reached by the S3-compatible API, and has no token; only references to gs:// come here.
+            raise CredentialsError(
+                "Icechunk reads references to gs:// with a token or without credentials, and not with HMAC keys: "
+                "give the bucket config that they lead to another auth method"
+            )
+        found = bearer_token(credentials)
         return icechunk.GcsBearerCredential(found.access_token.reveal(), expires_after=found.expiration)
 
 
