@@ -24,13 +24,23 @@ __all__ = ["Family", "PluginInfo", "PluginRegistry", "default_registry", "regist
 # The names that the project's own plugins provide, and the extra that brings each.
 EXTRAS: dict[Family, dict[str, str]] = {
     "repo kind": {"icechunk": "icechunk", "v1": "v1"},
-    "storage platform": {"file": "local", "memory": "local", "s3": "s3", "s3-compatible": "s3", "minio": "s3", "gs": "gcs"},
+    "storage platform": {
+        "file": "local",
+        "memory": "local",
+        "s3": "s3",
+        "s3-compatible": "s3",
+        "minio": "s3",
+        "gs": "gcs",
+        "azure": "azure",
+    },
     "auth method": {
         "anonymous": "local",
         "hmac": "s3",
         "oauth": "oauth",
         "aws_customer_managed_role": "s3",
         "r2_customer_managed_role": "s3",
+        "azure_account_key": "azure",
+        "azure_sas": "azure",
         "gcp_service_account": "gcs",
         "gcp_customer_managed_role": "gcs",
     },
@@ -38,7 +48,7 @@ EXTRAS: dict[Family, dict[str, str]] = {
 # The names that the Arraylake API knows, and that no plugin of this release provides yet.
 PLANNED: dict[Family, tuple[str, ...]] = {
     "repo kind": (),
-    "storage platform": ("azure",),
+    "storage platform": (),
     "auth method": (
         "azure_credential_delegation",
         "bucket_policy",

@@ -169,6 +169,10 @@ class StoragePlatform(ABC):
             )
         return BucketAddress(validate_bucket_name(name), validate_prefix(prefix.removesuffix("/")))
 
+    def implied_options(self, uri: str, auth_config: Mapping[str, object]) -> dict[str, object]:
+        """Return the options that a URI or an ``auth_config`` says along with what it is for; those in ``extra_config`` must not contradict them."""
+        return {}
+
     def decode_options(self, values: Mapping[str, object]) -> msgspec.Struct:
         """Check ``extra_config`` against the options Struct.
 

@@ -53,12 +53,27 @@ def new_bucket(
         )
     platform = registry.platform_for_scheme(scheme)
     address = platform.parse_uri(uri)
-    options = platform.decode_options({**_mapping(extra_config, "extra_config"), **more})
+    auth = _mapping(auth_config, "auth_config")
+    given = {**_mapping(extra_config, "extra_config"), **more}
+    options = platform.decode_options(_with_implied(platform.implied_options(uri, auth), given))
     return _new_bucket(nickname, platform, address, options, checked_auth(registry, platform, auth_config))
 
 
+def _with_implied(implied: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:
+    for name, value in implied.items():
+        if given.get(name, value) != value:
+            raise InvalidOptionError(f"the option {name!r} says something else than the URI or auth_config: leave one out")
+    return {**implied, **given}
+
+
 def place_of(
-    platform: StoragePlatform, *, nickname: str, name: str, prefix: str, extra_config: Mapping[str, object]
+    platform: StoragePlatform,
+    *,
+    nickname: str,
+    name: str,
+    prefix: str,
+    extra_config: Mapping[str, object],
+    auth_config: Mapping[str, object] | None = None,
 ) -> NewBucket:
     """Check where a bucket config leads, said in parts instead of as a URI; its auth_config is that of an open bucket.
 
@@ -70,6 +85,8 @@ def place_of(
         Its nickname, the bucket, and the prefix in it.
     extra_config
         The platform's options.
+    auth_config
+        What may imply some of them.
     """
     validate_nickname(nickname)
     address = platform.parse_uri(f"{platform.schemes[0]}://{join_prefix(name, prefix)}")
@@ -77,7 +94,8 @@ def place_of(
         raise InvalidNameError(
             f"{shown(name)} and the prefix {shown(prefix)} are no bucket of the platform {platform.name!r}: check both"
         )
-    options = platform.decode_options(_mapping(extra_config, "extra_config"))
+    implied = platform.implied_options("", auth_config or {})
+    options = platform.decode_options(_with_implied(implied, _mapping(extra_config, "extra_config")))
     return _new_bucket(nickname, platform, address, options, {"method": "anonymous"})
 
 

@@ -69,7 +69,7 @@ def test_the_place_of_another_bucket_config(client):
             ours.PluginNotFoundError,
             r"'floppy' \(installed: .*s3-compatible\)",
         ),
-        ({"uri": "azure://a-bucket"}, ours.PluginNotFoundError, "plans a plugin"),
+        ({"uri": "s3://a-bucket", "auth_config": {"method": "bucket_policy"}}, ours.PluginNotFoundError, "plans a plugin"),
         ({"uri": "a-bucket"}, ours.InvalidNameError, "'platform://bucket"),
         ({"uri": "s3://"}, ours.InvalidNameError, "bucket name"),
         ({"uri": "s3://ab"}, ours.InvalidNameError, "3 to 63"),

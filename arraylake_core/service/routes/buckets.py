@@ -66,7 +66,14 @@ async def create_bucket(call: Call) -> Answer:
         raise InvalidOptionError("this service manages no buckets of its own: give a bucket of yours, with em_managed false")
     platform = _platform(call, body.platform)
     extra = _given(body.extra_config)
-    place = place_of(platform, nickname=body.nickname, name=body.name, prefix=body.prefix or "", extra_config=extra)
+    place = place_of(
+        platform,
+        nickname=body.nickname,
+        name=body.name,
+        prefix=body.prefix or "",
+        extra_config=extra,
+        auth_config=_given(body.auth_config),
+    )
     auth = _checked_auth(call, platform, body.auth_config)
     call.target = f"{call.org}: {body.nickname}"
     made = await call.catalog.create_bucket(call.org, msgspec.structs.replace(place, auth_config=auth))

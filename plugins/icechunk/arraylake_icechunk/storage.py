@@ -21,6 +21,7 @@ from arraylake_core.backends import (
 from arraylake_core.backends.object_store.gcs import as_s3
 from arraylake_core.errors import CredentialsError, StorageError
 from arraylake_core.secret import reveal
+from arraylake_icechunk.azure import azure_icechunk_credentials, azure_storage
 from arraylake_icechunk.gcs import gcs_config, gcs_credentials, gcs_storage
 
 if TYPE_CHECKING:
@@ -96,8 +97,10 @@ async def storage_for(context: RepoContext) -> "Storage":
             return await _s3_storage(spec)
         case "gcs":
             return await gcs_storage(spec)
+        case "azure":
+            return await azure_storage(spec)
         case _:
-            raise StorageError(f"Icechunk does not reach {spec.protocol} here: take a bucket on s3 or gs, file or memory")
+            raise StorageError(f"Icechunk does not reach {spec.protocol} here: take a bucket on s3, gs or azure, file or memory")
 
 
 async def _spoken(spec: ObjectStoreSpec) -> ObjectStoreSpec:
@@ -196,6 +199,10 @@ async def authorized(sources: Sequence[VirtualSource]) -> "dict[str, AnyCredenti
         match source.store.protocol:
             case "file":
                 access[source.prefix] = LocalFileSystemAccess
+            case "azure":
+                access[source.prefix] = icechunk.Credentials.Azure(
+                    cast("icechunk.AzureCredentials", await azure_icechunk_credentials(source.store))
+                )
             case "gcs":
                 access[source.prefix] = icechunk.Credentials.Gcs(
                     cast("icechunk.GcsCredentials", await gcs_credentials(source.store))

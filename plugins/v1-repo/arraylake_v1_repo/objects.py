@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ObjectInfo", "Objects", "ObstoreObjects", "open_objects"]
 
-_FAST_PROTOCOLS = frozenset({"file", "s3", "gcs"})
+_FAST_PROTOCOLS = frozenset({"file", "s3", "gcs", "azure"})
 _TRIES = 5
 _FIRST_WAIT = 0.1
 
