@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["GCSOptions", "GCSPlatform"]
 
 _GOOGLE = "https://storage.googleapis.com"
+_GOOGLE_HOST = re.compile(r"(?:.+\.)?googleapis\.com\Z")
 _PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]\Z", re.ASCII)
 
 
@@ -66,8 +67,12 @@ class GCSPlatform(StoragePlatform):
         return options
 
     def identity(self, location: Location) -> StorageIdentity:
-        """Return the canonical host and the path."""
-        return StorageIdentity(f"gs://{_endpoint(location.options).identity}", join_prefix(location.bucket, location.prefix))
+        """Return the canonical host and the path: of Google's own hosts, the one whose S3-compatible API the platform ``s3`` reaches too."""
+        endpoint = _endpoint(location.options)
+        google = endpoint.usual_port and _GOOGLE_HOST.match(endpoint.host)
+        store = parse_http_endpoint(_GOOGLE).identity if google else endpoint.identity
+        # Whichever API is spoken there, a host has one bucket of a name: this is what the S3 platforms call it.
+        return StorageIdentity(f"s3://{store}", join_prefix(location.bucket, location.prefix))
 
     def filesystem(self, location: Location, credentials: Credentials) -> "AbstractFileSystem":
         """Return a file system that has these credentials and no others: gcsfs, or for HMAC keys one over the S3-compatible API."""

@@ -29,11 +29,6 @@ def key_file(google_tokens: GoogleTokens, tmp_path_factory: pytest.TempPathFacto
     return path
 
 
-@pytest.fixture(scope="module")
-def gcs_bucket(gcs: FakeGCS) -> str:
-    return gcs.make_bucket(f"lake-{uuid4().hex[:8]}")
-
-
 @pytest.fixture
 def place(gcs: FakeGCS, gcs_bucket: str) -> Location:
     return Location(platform="gs", bucket=gcs_bucket, prefix=f"{uuid4().hex}/b", options=GCSOptions(endpoint_url=gcs.endpoint))

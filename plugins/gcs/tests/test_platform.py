@@ -5,7 +5,9 @@ from uuid import uuid4
 import msgspec
 import pytest
 from arraylake_gcs import GCSOptions, GCSPlatform
+from arraylake_s3 import S3Platform
 
+from arraylake_core import Client
 from arraylake_core.backends import (
     AnonymousCredentials,
     AzureCredentials,
@@ -14,7 +16,10 @@ from arraylake_core.backends import (
     GCSCredentials,
     Location,
     S3Credentials,
+    StorageIdentity,
+    StoragePlatform,
 )
+from arraylake_core.errors import AlreadyExistsError
 from arraylake_core.secret import Secret
 from arraylake_core.testing.storage import StoragePlatformTests
 from tests.servers.gcs import ADMIN_TOKEN, PUBLIC_BUCKET, FakeGCS
@@ -57,18 +62,8 @@ class GCSTests(StoragePlatformTests):
         return CredentialProvider(Keys(self.owner))
 
 
-@pytest.fixture(scope="module")
-def gcs_bucket(gcs: FakeGCS) -> str:
-    return gcs.make_bucket(f"lake-{uuid4().hex[:8]}")
-
-
 class TestByToken(GCSTests):
     owner = "admin"
-
-    @pytest.fixture
-    def location(self, gcs: FakeGCS, gcs_bucket: str) -> Location:
-        options = GCSOptions(endpoint_url=gcs.endpoint)
-        return Location(platform="gs", bucket=gcs_bucket, prefix=f"lake/{uuid4().hex}", options=options)
 
 
 class TestWithoutOne(GCSTests):
@@ -101,3 +96,40 @@ class TestByHmacKeys(GCSTests):
     def location(self, seaweedfs: SeaweedFS, shared_bucket: str) -> Location:
         options = GCSOptions(endpoint_url=seaweedfs.endpoint)
         return Location(platform="gs", bucket=shared_bucket, prefix=f"lake/{uuid4().hex}", options=options)
+
+
+def identity(endpoint: str | None, platform: StoragePlatform = GCSPlatform()) -> StorageIdentity:  # noqa: B008 - it has no state
+    """Return where a bucket at an endpoint really is."""
+    options = platform.decode_options({"endpoint_url": endpoint} if endpoint else {})
+    return platform.identity(Location(platform=platform.name, bucket="lake", prefix="ocean", options=options))
+
+
+def test_p14_every_spelling_of_google_is_one_store() -> None:
+    """Its regional, private and old hosts, and its S3-compatible API through the platform of that."""
+    hosts = ("storage", "STORAGE", "www", "commondatastorage", "storage.europe-west3.rep", "storage.mtls", "storage-lake.p")
+    spelled = {identity(f"https://{host}.googleapis.com") for host in hosts} | {identity("http://storage.googleapis.com.:80/")}
+    s3 = identity("https://storage.googleapis.com", S3Platform("s3-compatible", needs_endpoint=True))
+    assert spelled == {identity(None), s3}
+
+
+@pytest.mark.parametrize(
+    "url", ["https://storage.googleapis.com:8443", "https://googleapis.com.example.org", "https://notgoogleapis.com"]
+)
+def test_p14_a_server_that_is_not_google_s_own_is_a_place_apart(url: str) -> None:
+    assert identity(url) != identity(None)
+
+
+def test_p14_no_two_repos_overlap_whichever_api_leads_there(seaweedfs: SeaweedFS, bucket: str) -> None:
+    """One server, as gs by HMAC keys and as s3."""
+    key, secret = seaweedfs.admin
+    auth = {"method": "hmac", "access_key_id": key, "secret_access_key": secret}
+    with Client("memory://") as client:
+        place = {"org": "me", "extra_config": {"endpoint_url": seaweedfs.endpoint}, "auth_config": auth}
+        client.create_bucket_config(nickname="by-gs", uri=f"gs://{bucket}", **place)
+        with pytest.raises(AlreadyExistsError, match="by-gs"):
+            client.create_bucket_config(nickname="by-s3", uri=f"s3://{bucket}", **place)
+        client.create_bucket_config(nickname="by-s3", uri=f"s3://{bucket}/ocean", **place)
+        client.create_repo("me/ocean", bucket_config_nickname="by-gs", prefix="ocean", kind="v1")
+        with pytest.raises(AlreadyExistsError, match="ocean"):
+            client.create_repo("me/sea", bucket_config_nickname="by-s3", prefix="sea", kind="v1")
+        assert [found.name for found in client.list_repos("me")] == ["ocean"]

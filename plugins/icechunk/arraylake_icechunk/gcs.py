@@ -1,6 +1,7 @@
 """Google Cloud Storage for Icechunk."""
 
 import pickle
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import icechunk
@@ -8,6 +9,7 @@ import icechunk
 from arraylake_core.backends import AnonymousCredentials, CredentialProvider, ObjectStoreSpec, S3Credentials
 from arraylake_core.backends.object_store.gcs import GOOGLE, bearer_token
 from arraylake_core.errors import CredentialsError
+from arraylake_core.models import utc_now
 
 if TYPE_CHECKING:
     from icechunk import Storage
@@ -32,7 +34,14 @@ class GCSToken:
                 "give the bucket config that they lead to another auth method"
             )
         found = bearer_token(credentials)
-        return icechunk.GcsBearerCredential(found.access_token.reveal(), expires_after=found.expiration)
+        return icechunk.GcsBearerCredential(found.access_token.reveal(), expires_after=_early(found.expiration))
+
+
+def _early(expiration: datetime | None) -> datetime | None:
+    """Return a time before a token's end: Icechunk uses one until the moment that it is told, and its last requests would come too late."""
+    if expiration is None:
+        return None
+    return expiration - (expiration - utc_now()) / 5
 
 
 async def gcs_storage(spec: ObjectStoreSpec) -> "Storage":

@@ -4,10 +4,6 @@ import json
 import logging
 import os
 import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import obstore
 import pytest
@@ -18,36 +14,19 @@ from arraylake_s3.filesystem import open_filesystem
 from arraylake_core.backends import (
     AnonymousCredentials,
     CredentialProvider,
-    Credentials,
     Location,
     NoOptions,
     ObjectStoreSpec,
-    S3Credentials,
 )
 from arraylake_core.backends.object_store import open_object_store
 from arraylake_core.backends.probe import probe_location
 from arraylake_core.backends.removal import remove_all
 from arraylake_core.errors import CredentialsError, InvalidOptionError, StorageError
-from arraylake_core.secret import Secret
+from tests.servers.answering import answering
+from tests.servers.given import Given, keys
 from tests.servers.lying_proxy import lying_proxy
 
 S3 = S3Platform("s3", needs_endpoint=False)
-
-
-class Given:
-    """Hands out what it was given."""
-
-    def __init__(self, credentials: Credentials) -> None:
-        self.credentials = credentials
-
-    async def mint(self) -> Credentials:
-        return self.credentials
-
-
-def keys(key: str, secret: str, token: str | None = None) -> S3Credentials:
-    return S3Credentials(
-        aws_access_key_id=key, aws_secret_access_key=Secret(secret), aws_session_token=None if token is None else Secret(token)
-    )
 
 
 @pytest.fixture
@@ -58,35 +37,6 @@ def location(seaweedfs, bucket) -> Location:
 @pytest.fixture
 def provider(seaweedfs) -> CredentialProvider:
     return CredentialProvider(Given(keys(*seaweedfs.admin)))
-
-
-@contextmanager
-def answering(status: int, body: str, content_type: str = "application/xml") -> Iterator[str]:
-    """Serve one answer to every request on a loopback port."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length", 0)))
-            self.send_response(status)
-            self.send_header("content-type", content_type)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body.encode())
-
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def s3_error(code: str) -> str:
@@ -287,7 +237,7 @@ async def test_p10_reports_repeat_no_secret(location, seaweedfs):
 
 def test_objects_that_are_not_deleted_are_an_error():
     body = "<DeleteResult><Error><Key>lake/a</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>"
-    with answering(200, body) as url:
+    with answering(200, body) as (url, _):
         filesystem = open_filesystem(parse_endpoint(url, None), AnonymousCredentials())
         with pytest.raises(PermissionError, match="1 objects were not deleted: AccessDenied"):
             filesystem.rm(["bucket/lake/a", "bucket/lake/b"])
@@ -306,7 +256,7 @@ def test_objects_that_are_not_deleted_are_an_error():
     ],
 )
 async def test_what_answers_wrongly_is_told(status, body, content_type, says):
-    with answering(status, body, content_type) as url:
+    with answering(status, body, content_type) as (url, _):
         place = Location(platform="s3", bucket="bucket", prefix="lake", options=S3Options(endpoint_url=url))
         report = await S3.probe(place, CredentialProvider(Given(keys("key", "CANARY"))))
     assert not report.ok
