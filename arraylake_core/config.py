@@ -165,6 +165,9 @@ SETTINGS = (
         None,
         "Google's IAM Credentials API, where it is not iamcredentials.googleapis.com.",
     ),
+    Setting("delegation.azure.client_id", str, None, "The deployment's application in Microsoft Entra."),
+    Setting("delegation.azure.client_secret", str, None, "Its secret.", True),
+    Setting("delegation.azure.client_secret_file", str, None, "A file that has its secret."),
     Setting(
         "delegation.azure.login_endpoint",
         str,

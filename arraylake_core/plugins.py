@@ -41,6 +41,7 @@ EXTRAS: dict[Family, dict[str, str]] = {
         "r2_customer_managed_role": "s3",
         "azure_account_key": "azure",
         "azure_sas": "azure",
+        "azure_credential_delegation": "azure",
         "gcp_service_account": "gcs",
         "gcp_customer_managed_role": "gcs",
     },
@@ -49,10 +50,7 @@ EXTRAS: dict[Family, dict[str, str]] = {
 PLANNED: dict[Family, tuple[str, ...]] = {
     "repo kind": (),
     "storage platform": (),
-    "auth method": (
-        "azure_credential_delegation",
-        "bucket_policy",
-    ),
+    "auth method": ("bucket_policy",),
 }
 
 

@@ -61,6 +61,10 @@ class AuthMethod(ABC):
             What is missing or odd.
         """
 
+    def confines(self, location: "Location") -> bool:
+        """Tell whether its credentials for a location reach no more than that; a service gives others to nobody with a right to one repo only."""
+        return self.delegated
+
     def encode_config(self, config: msgspec.Struct) -> AuthConfig:
         """Return a checked config as the catalog keeps it: ``method``, and the fields that are set."""
         values: dict[str, object] = {

@@ -102,13 +102,14 @@ class Vendor:
         PermissionDeniedError
             The method can't limit credentials to one repo, and the principal may not use the whole bucket.
         """
-        if self.is_open_handed(bucket) and not may_use:
+        method = self.method_of(bucket)
+        reaches_more = self.is_open_handed(bucket) or (method.delegated and not method.confines(location))
+        if reaches_more and not may_use:
             raise PermissionDeniedError(
-                f"the bucket config {bucket.nickname!r} has keys that open all of it, and you have a right on single repos only: "
+                f"the bucket config {bucket.nickname!r} gives keys that open more than one repo, and you have a right on single repos only: "
                 "ask an admin for a role in the organization, or for a bucket with a delegated role"
             )
         options = dict(bucket.auth_config)
-        method = self.method_of(bucket)
         if method.local:
             raise PermissionDeniedError(
                 f"the auth method {method.name!r} of the bucket config {bucket.nickname!r} reads a file of the machine that opens it, which a "

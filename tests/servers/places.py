@@ -176,6 +176,10 @@ PLACES: dict[tuple[str, str], Place] = {
 """By platform and auth method."""
 
 UNTRIED: dict[tuple[str, str], str] = {
+    **{
+        ("azure", auth): "needs Microsoft Entra: tried with Azurite, for signatures, in plugins/azure/tests/test_delegation.py"
+        for auth in ("azure_credential_delegation", "oauth")
+    },
     ("azure", "anonymous"): "read only: Azure lets nobody write without credentials; plugins/azure/tests read a public container",
     ("gs", "anonymous"): "read only: Icechunk would sign what it writes with the identity of the machine",
     **{

@@ -141,3 +141,25 @@ def test_a_method_that_reads_files_of_the_machine_is_refused(peopled: Peopled) -
     assert answer.status == 422
     assert "reads a file of the machine" in answer.detail
     assert peopled.service.ask("GET", "/orgs/acme/buckets", peopled.tokens["admin"]).json == []
+
+
+def test_p20_what_cannot_be_limited_to_one_repo_goes_to_nobody_with_a_right_to_one(peopled: Peopled) -> None:
+    """On Azure, a signature reaches the whole container where the account has no directories."""
+    service, tokens = peopled.service, peopled.tokens
+    body = {
+        "nickname": "lake",
+        "platform": "azure",
+        "name": "lake",
+        "extra_config": {},
+        "auth_config": {"method": "azure_credential_delegation", "tenant_id": "example.org", "storage_account": "ourdata"},
+    }
+    made = service.ask("POST", "/orgs/acme/buckets", tokens["admin"], body=body)
+    assert made.status == 201, made.body
+    assert made.json["extra_config"]["storage_account"] == "ourdata"
+    service.ask("POST", "/orgs/acme/repos", tokens["admin"], body={"name": "ocean", "bucket_nickname": "lake"})
+    service.ask("PUT", "/repos/acme/ocean/grants", tokens["admin"], body={"email": "member@example.org", "role": "reader"})
+    answer = service.ask("GET", "/repos/acme/ocean/bucket-credentials", tokens["member"])
+    assert answer.status == 403
+    assert "more than one repo" in answer.detail
+    # Who may use the bucket is let through to where they would be made.
+    assert service.ask("GET", "/repos/acme/ocean/bucket-credentials", tokens["reader"]).status == 424

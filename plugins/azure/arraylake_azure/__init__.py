@@ -3,11 +3,14 @@
 from collections.abc import Iterable
 
 from arraylake_azure.auth import AzureKey, AzureKeyConfig, AzureSas, AzureSasConfig
+from arraylake_azure.delegation import AzureDelegation, AzureDelegationConfig
 from arraylake_azure.platform import AzureOptions, AzurePlatform
 from arraylake_core.backends import AuthMethod, StoragePlatform
 from arraylake_core.hookspecs import hookimpl
 
 __all__ = [
+    "AzureDelegation",
+    "AzureDelegationConfig",
     "AzureKey",
     "AzureKeyConfig",
     "AzureOptions",
@@ -30,4 +33,4 @@ def arraylake_storage_platforms() -> Iterable[StoragePlatform]:
 @hookimpl
 def arraylake_auth_methods() -> Iterable[AuthMethod]:
     """Return the auth methods of this plugin."""
-    return [AzureKey(), AzureSas()]
+    return [AzureKey(), AzureSas(), AzureDelegation()]

@@ -24,7 +24,7 @@ from arraylake_core.options import decode_struct
 if TYPE_CHECKING:
     from fsspec.spec import AbstractFileSystem
 
-__all__ = ["AzureOptions", "AzurePlatform"]
+__all__ = ["AzureOptions", "AzurePlatform", "endpoint_of"]
 
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}\Z", re.ASCII)
 _CONTAINER = re.compile(r"(?!.*--)[a-z0-9$][a-z0-9-]{1,61}[a-z0-9]\Z", re.ASCII)
@@ -41,10 +41,13 @@ class AzureOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         The storage account; it may also stand in the URI, or in ``auth_config``.
     endpoint_url
         The URL of the account's blob service, where it is not ``https://ACCOUNT.blob.core.windows.net``: another cloud, an emulator.
+    hierarchical_namespace
+        Whether the account has directories (a data lake): then signatures are made for a repo's own.
     """
 
     storage_account: str
     endpoint_url: str | None = None
+    hierarchical_namespace: bool = False
 
 
 class AzurePlatform(StoragePlatform):
@@ -88,12 +91,12 @@ class AzurePlatform(StoragePlatform):
         options = decode_struct(AzureOptions, values, "azure bucket")
         if not _ACCOUNT.match(options.storage_account):
             raise InvalidOptionError("the option 'storage_account' is wrong: an account's name has 3 to 24 of a-z and 0-9")
-        _endpoint(options)
+        endpoint_of(options)
         return options
 
     def identity(self, location: Location) -> StorageIdentity:
         """Return the canonical host, and the path in the account."""
-        endpoint = _endpoint(location.options)
+        endpoint = endpoint_of(location.options)
         place = join_prefix(location.bucket, location.prefix)
         return StorageIdentity(f"azure://{endpoint.identity}", join_prefix(endpoint.path, place) if endpoint.path else place)
 
@@ -101,11 +104,11 @@ class AzurePlatform(StoragePlatform):
         """Return an adlfs file system that has these credentials and no others."""
         from arraylake_azure.filesystem import open_filesystem
 
-        return open_filesystem(_endpoint(location.options).url, _options(location.options).storage_account, credentials)
+        return open_filesystem(endpoint_of(location.options).url, _options(location.options).storage_account, credentials)
 
     def object_store(self, location: Location, credentials: CredentialProvider) -> ObjectStoreSpec:
         """Describe the location."""
-        endpoint = _endpoint(location.options)
+        endpoint = endpoint_of(location.options)
         return ObjectStoreSpec(
             protocol="azure",
             bucket=location.bucket,
@@ -123,7 +126,8 @@ def _options(options: msgspec.Struct) -> AzureOptions:
     return options
 
 
-def _endpoint(options: msgspec.Struct) -> HttpEndpoint:
+def endpoint_of(options: msgspec.Struct) -> HttpEndpoint:
+    """Return the blob service that options lead to, checked."""
     checked = _options(options)
     found = parse_http_endpoint(checked.endpoint_url or f"https://{checked.storage_account}.blob.core.windows.net", path=True)
     host = (urlsplit(found.url).hostname or "").split(".")

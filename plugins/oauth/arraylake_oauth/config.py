@@ -8,13 +8,14 @@ from arraylake_core.errors import InvalidOptionError
 
 __all__ = ["CLOUDS", "OAuthConfig", "check_config"]
 
-CLOUDS = {"s3": "aws", "s3-compatible": "aws", "minio": "aws", "gs": "google"}
+CLOUDS = {"s3": "aws", "s3-compatible": "aws", "minio": "aws", "gs": "google", "azure": "azure"}
 """The platforms that are served, and whose exchange each takes."""
 
-_NEEDED = {"aws": ("role_arn",), "google": ("audience",)}
+_NEEDED = {"aws": ("role_arn",), "google": ("audience",), "azure": ("tenant_id", "client_id", "storage_account")}
 _TAKEN = {
     "aws": {"role_arn", "sts_endpoint"},
     "google": {"audience", "service_account"},
+    "azure": {"tenant_id", "client_id", "storage_account"},
 }
 _PLAIN = re.compile(r"[\x21-\x7e]{1,2048}\Z")
 _SHORTEST, _LONGEST = 900, 43200
@@ -33,6 +34,10 @@ class OAuthConfig(msgspec.Struct, frozen=True, kw_only=True):
         Google: the provider of the identity pool, ``//iam.googleapis.com/projects/…/locations/global/workloadIdentityPools/…/providers/…``.
     service_account
         Google: the service account that logins may impersonate, where the bucket is not open to the pool's identities themselves.
+    tenant_id, client_id
+        Azure: the directory, and the application that has the login's issuer and subject as a federated credential.
+    storage_account
+        Azure: the storage account.
     duration_seconds
         The lifetime of credentials, 900 to 43200; the cloud may allow less.
     """
@@ -41,6 +46,9 @@ class OAuthConfig(msgspec.Struct, frozen=True, kw_only=True):
     sts_endpoint: str | None = None
     audience: str | None = None
     service_account: str | None = None
+    tenant_id: str | None = None
+    client_id: str | None = None
+    storage_account: str | None = None
     duration_seconds: int = 3600
 
 

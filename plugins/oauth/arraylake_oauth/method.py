@@ -4,6 +4,8 @@ import msgspec
 
 from arraylake_core.backends import Access, AuthMethod, Credentials, GCSCredentials, Location
 from arraylake_core.backends.exchange.aws import assume_role_with_web_identity, session_name, sts_endpoint
+from arraylake_core.backends.exchange.azure import client_assertion_token
+from arraylake_core.backends.exchange.azure_sas import is_confined, user_delegation_sas
 from arraylake_core.backends.exchange.google import downscoped_token, federated_token, impersonated_token
 from arraylake_core.backends.scope import s3_session_policy
 from arraylake_core.errors import AuthenticationError, CredentialsError
@@ -27,6 +29,10 @@ class OAuth(AuthMethod):
         """Refuse a config that lacks what the platform's cloud needs."""
         check_config(_checked(config), platform)
 
+    def confines(self, location: Location) -> bool:
+        """Tell whether credentials can be limited to a location: on Azure, where the account has directories."""
+        return CLOUDS[location.platform] != "azure" or is_confined(location)
+
     async def credentials(self, config: msgspec.Struct, location: Location, access: Access, identity: Identity) -> Credentials:
         """Exchange the caller's login for credentials.
 
@@ -43,8 +49,10 @@ class OAuth(AuthMethod):
         match CLOUDS[location.platform]:
             case "aws":
                 return await _aws(config, location, access, identity.principal, token)
-            case _:
+            case "google":
                 return await _google(config, location, access, token)
+            case _:
+                return await _azure(config, location, access, token)
 
 
 def _checked(config: msgspec.Struct) -> OAuthConfig:
@@ -85,3 +93,10 @@ async def _google(config: OAuthConfig, location: Location, access: Access, token
         found = await impersonated_token(found, config.service_account, seconds=config.duration_seconds)
     limited = await downscoped_token(found, location, access)
     return GCSCredentials(access_token=limited.token, principal=config.service_account or "", expiration=limited.expiration)
+
+
+async def _azure(config: OAuthConfig, location: Location, access: Access, token: Secret) -> Credentials:
+    found = await client_assertion_token(config.tenant_id or "", config.client_id or "", token)
+    account, endpoint = config.storage_account or "", msgspec.structs.asdict(location.options).get("endpoint_url")
+    url = str(endpoint).rstrip("/") if endpoint else f"https://{account}.blob.core.windows.net"
+    return await user_delegation_sas(found, account, url, location, access, seconds=config.duration_seconds)
