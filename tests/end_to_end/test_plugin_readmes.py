@@ -20,7 +20,7 @@ from tests.servers.seaweedfs import SeaweedFS
 PLUGINS = Path(__file__).parents[2] / "plugins"
 PRINTS = {
     "anonymous": "{'method': 'anonymous'}\n",
-    "azure": "{'storage_account': 'ourdata'}\n",
+    "azure": "{'storage_account': 'ourdata', 'hierarchical_namespace': False}\n",
     "gcs": "gs\n",
     "hmac": "***\n",
     "icechunk": "[1. 2. 3. 4.]\n",
