@@ -153,6 +153,12 @@ SETTINGS = (
         "The key file of the service account that impersonates those of customers' buckets.",
     ),
     Setting(
+        "delegation.google.ambient",
+        bool,
+        False,
+        "Whether they are impersonated with the identity of the machine, where no key file is set.",
+    ),
+    Setting(
         "delegation.google.token_endpoint",
         str,
         None,

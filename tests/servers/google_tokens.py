@@ -25,6 +25,8 @@ from tests.servers.gcs import FakeGCS, TokenGrant
 __all__ = ["POOL", "GoogleTokens"]
 
 POOL = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/lake/providers/logins"
+# Google's libraries name it wherever they are told to go.
+_AUDIENCE = "https://oauth2.googleapis.com/token"
 _EXPRESSION = re.compile(
     r"resource\.name\.startsWith\('projects/_/buckets/(?P<bucket>[^'\\]+)/objects/(?P<prefix>[^'\\]+)/'\) \|\| "
     r"api\.getAttribute\('storage\.googleapis\.com/objectListPrefix', ''\)\.startsWith\('(?P<listed>[^'\\]+)/'\)"
@@ -70,7 +72,7 @@ class GoogleTokens:
         """Answer a request for a token; None where it is for something else."""
         path = request.path
         if path == "/token":
-            return self._by_key(await _form(request), f"{self.store.endpoint}/token")
+            return self._by_key(await _form(request), [f"{self.store.endpoint}/token", _AUDIENCE])
         if path == "/v1/token":
             return self._exchanged(await _form(request))
         if path.startswith("/v1/projects/-/serviceAccounts/") and path.endswith(":generateAccessToken"):
@@ -78,7 +80,7 @@ class GoogleTokens:
             return self._impersonated(request.headers.get("authorization", "").removeprefix("Bearer "), account)
         return None
 
-    def _by_key(self, form: dict[str, str], audience: str) -> web.Response:
+    def _by_key(self, form: dict[str, str], audience: list[str]) -> web.Response:
         self.asked.append("key")
         try:
             unverified = jwt.decode(form["assertion"], verify=False)

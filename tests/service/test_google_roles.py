@@ -1,6 +1,7 @@
 """Buckets on Google Cloud Storage, through a service: tokens for one repo are minted for who may have them, and the key stays where it is."""
 
 import json
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -12,8 +13,10 @@ from arraylake_gcs import GCSOptions, GCSPlatform
 from arraylake_core import Client, config
 from arraylake_core.backends import GCSCredentials, Location
 from arraylake_core.errors import ReadOnlyError
+from arraylake_core.people import Role
 from arraylake_core.secret import Secret
 from tests.servers.google_tokens import GoogleTokens
+from tests.servers.seaweedfs import SeaweedFS
 from tests.service.conftest import Peopled
 
 DEPLOYMENT, CUSTOMER = "service@deployment.iam.gserviceaccount.com", "sea@customer.iam.gserviceaccount.com"
@@ -126,3 +129,41 @@ def test_p15_an_account_that_is_none_is_refused_by_the_service(account: str, peo
     body = bucket_body(operator, "lake-of-others", method="gcp_customer_managed_role", target_service_account=account)
     refused = peopled.service.ask("POST", "/orgs/acme/buckets", peopled.tokens["admin"], body=body)
     assert (refused.status, "target_service_account" in refused.detail) == (422, True), refused.body
+
+
+@pytest.mark.parametrize("role", ["reader", "writer"])
+def test_p12_hmac_keys_on_google_stay_with_the_service_which_signs_for_who_has_one_repo(
+    role: str, peopled: Peopled, seaweedfs: SeaweedFS, bucket: str
+) -> None:
+    """At a server that speaks the S3 API, as Google's interoperable one does."""
+    ask, tokens, (key, secret) = peopled.service.ask, peopled.tokens, seaweedfs.admin
+    body = {
+        "nickname": "lake",
+        "platform": "gs",
+        "name": bucket,
+        "prefix": "deep",
+        "extra_config": {"endpoint_url": seaweedfs.endpoint},
+        "auth_config": {"method": "hmac", "access_key_id": key, "secret_access_key": secret},
+    }
+    assert ask("POST", "/orgs/acme/buckets", tokens["admin"], body=body).status == 201
+    with Client(peopled.service.uri, token=tokens["admin"]) as admin:
+        repo = admin.create_repo("acme/ocean", kind="v1", bucket_config_nickname="lake")
+        repo.root_group.create_array("sst", data=np.arange(4), chunks=(1,))
+        repo.commit("Four numbers")
+    ask("PUT", "/repos/acme/ocean/grants", tokens["admin"], body={"email": "member@example.org", "role": role})
+    tokens["member"] = peopled.service.token("acme", "member@example.org", Role(role)).token.reveal()
+    with Client(peopled.service.uri, token=tokens["member"]) as member:
+        found = member.get_repo("acme/ocean")
+        assert list(found.root_group["sst"][:]) == [0, 1, 2, 3]
+        if role == "writer":
+            found.root_group["sst"][0] = 7
+            found.commit("By a guest")
+            assert list(member.get_repo("acme/ocean").root_group["sst"][:]) == [7, 1, 2, 3]
+        else:
+            with pytest.raises(ReadOnlyError):
+                found.commit("No")
+        assert secret.encode() not in pickle.dumps(found)
+    for path in ("/repos/acme/ocean/open", "/repos/acme/ocean"):
+        assert secret.encode() not in ask("GET", path, tokens["member"], headers={"client-name": "arraylake-core"}).body
+    request = {"requests": [{"verb": "PUT", "key": "x"}]}
+    assert ask("POST", "/repos/acme/ocean/sign", tokens["member"], body=request).status == (200 if role == "writer" else 403)

@@ -5,8 +5,8 @@ import re
 import msgspec
 
 from arraylake_core.backends import Access, AuthMethod, Credentials, GCSCredentials, Location
-from arraylake_core.backends.delegation import operator_setting
-from arraylake_core.backends.exchange.google import downscoped_token, impersonated_token
+from arraylake_core.backends.delegation import operator_flag, operator_setting
+from arraylake_core.backends.exchange.google import GoogleToken, downscoped_token, impersonated_token
 from arraylake_core.errors import CredentialsError, InvalidOptionError
 from arraylake_core.models import Identity
 
@@ -76,17 +76,9 @@ class GcpRole(AuthMethod):
 
     async def credentials(self, config: msgspec.Struct, location: Location, access: Access, identity: Identity) -> Credentials:
         """Return a token limited to the place and the right, for an hour."""
-        from arraylake_gcs.keys import service_account_token
-
         self.check(config, location.platform)
         account = _role(config).target_service_account
-        path = operator_setting(_KEY_FILE)
-        if path is None:
-            raise CredentialsError(
-                f"nobody may impersonate {account} here: set delegation.{_KEY_FILE} to the key file of a service account that has the role "
-                "Service Account Token Creator on it"
-            )
-        own = await service_account_token(path, f"delegation.{_KEY_FILE}")
+        own = await _operator_token(account)
         theirs = await impersonated_token(own, account)
         limited = await downscoped_token(theirs, location, access)
         return GCSCredentials(access_token=limited.token, principal=account, expiration=limited.expiration)
@@ -96,3 +88,18 @@ def _role(config: msgspec.Struct) -> GcpRoleConfig:
     if not isinstance(config, GcpRoleConfig):
         raise CredentialsError(f"gcp_customer_managed_role needs a GcpRoleConfig, not a {type(config).__name__}")
     return config
+
+
+async def _operator_token(account: str) -> GoogleToken:
+    """Return the token of the deployment's own service account, which may impersonate another."""
+    from arraylake_gcs.keys import ambient_token, service_account_token
+
+    path = operator_setting(_KEY_FILE)
+    if path is not None:
+        return await service_account_token(path, f"delegation.{_KEY_FILE}")
+    if operator_flag("google.ambient"):
+        return await ambient_token()
+    raise CredentialsError(
+        f"nobody may impersonate {account} here: set delegation.{_KEY_FILE} to the key file of a service account that has the role "
+        "Service Account Token Creator on it, or delegation.google.ambient to take the machine's own identity"
+    )

@@ -34,7 +34,7 @@ class KeyedGCSFileSystem(GCSFileSystem):  # type: ignore[misc]
     async def _request(self, method: str, path: str, *args: object, **kwargs: object) -> object:
         """Send a request, a few times where that may help; gcsfs itself goes on for half a minute where nobody answers."""
         data = kwargs.get("data")
-        if isinstance(data, bytes):
+        if isinstance(data, bytes | bytearray | memoryview):
             # aiohttp warns of large bodies that are bytes.
             kwargs["data"] = BytesIO(data)
         for attempt in range(_TRIES):

@@ -3,16 +3,19 @@
 https://developers.google.com/identity/protocols/oauth2/service-account
 """
 
+import asyncio
 import time
+from datetime import timedelta
 
 import msgspec
 
 from arraylake_core.backends.delegation import operator_file, operator_setting
 from arraylake_core.backends.exchange.google import GoogleToken, jwt_bearer_token
 from arraylake_core.errors import CredentialsError
+from arraylake_core.models import as_utc, utc_now
 from arraylake_core.secret import Secret
 
-__all__ = ["service_account_token"]
+__all__ = ["ambient_token", "service_account_token"]
 
 _TOKEN_ENDPOINT = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -52,6 +55,35 @@ async def service_account_token(path: str, what: str) -> GoogleToken:
     # The token endpoint is never taken from the file: whoever wrote that could have the assertion sent to himself.
     endpoint = operator_setting("google.token_endpoint") or _TOKEN_ENDPOINT
     return await jwt_bearer_token(endpoint, _assertion(key, endpoint, what))
+
+
+async def ambient_token() -> GoogleToken:
+    """Return an access token of the machine's own identity, where the operator has said that it is to be used.
+
+    Raises
+    ------
+    CredentialsError
+        The machine has none.
+    """
+    return await asyncio.to_thread(_ambient_token)
+
+
+def _ambient_token() -> GoogleToken:
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import Request
+
+    try:
+        identity, _ = google.auth.default(scopes=[_SCOPE])
+        identity.refresh(Request())  # type: ignore[no-untyped-call]
+    except GoogleAuthError as error:
+        # What it says is left out: such texts repeat what they were given.
+        raise CredentialsError(
+            f"delegation.google.ambient is set, but this machine has no identity at Google that works ({type(error).__name__}): "
+            "give it one, or set delegation.google.key_file"
+        ) from None
+    ends = utc_now() + timedelta(minutes=5) if identity.expiry is None else as_utc(identity.expiry)
+    return GoogleToken(Secret(str(identity.token)), ends)
 
 
 def _assertion(key: _KeyFile, endpoint: str, what: str) -> Secret:

@@ -1,5 +1,6 @@
 """Tokens of service accounts and of logins, limited to a place and a right: the store itself refuses all else."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
@@ -165,6 +166,28 @@ async def test_refusals_have_their_code_and_nothing_else(place: Location, operat
 async def test_a_role_that_nobody_may_take_says_what_to_set(place: Location) -> None:
     with pytest.raises(CredentialsError, match="delegation.google.key_file"):
         await GcpRole().credentials(GcpRoleConfig(target_service_account=CUSTOMER), place, "read", Identity())
+
+
+async def test_the_machine_s_own_identity_is_taken_where_the_operator_says_so(
+    place: Location, google_config: GoogleTokens, key_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own.json"
+    found = json.loads(key_file.read_text()) | {"token_uri": f"{google_config.store.endpoint}/token"}
+    own.write_text(json.dumps(found))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(own))
+    role, wanted = GcpRole(), GcpRoleConfig(target_service_account=CUSTOMER)
+    with pytest.raises(CredentialsError, match="delegation.google.ambient"):
+        await role.credentials(wanted, place, "read", Identity())
+    before = len(google_config.asked)
+    with config.set({"delegation.google.ambient": True}):
+        credentials = await role.credentials(wanted, place, "read", Identity())
+        own.write_text(json.dumps(found | {"private_key": "CANARY"}))
+        with pytest.raises(CredentialsError, match="this machine has no identity at Google") as caught:
+            await role.credentials(wanted, place, "read", Identity())
+    assert google_config.asked[before:] == ["key", "impersonate", "downscope"]
+    assert "CANARY" not in str(caught.value)
+    filesystem = GCSPlatform().filesystem(place, credentials)
+    assert refused(lambda: filesystem.pipe_file(f"{place.bucket}/{place.prefix}/x", b""))
 
 
 @pytest.mark.parametrize(

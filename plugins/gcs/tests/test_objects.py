@@ -1,5 +1,7 @@
 """Objects by gcsfs, by obstore and by HMAC keys: the same ones, many of them, and parts of them."""
 
+import random
+
 import obstore
 import pytest
 from arraylake_gcs import GCSOptions, GCSPlatform
@@ -26,6 +28,18 @@ async def test_what_fsspec_writes_obstore_reads_and_the_other_way_round(location
     assert bytes(await (await obstore.get_async(store, "a")).bytes_async()) == b"from fsspec"
     await obstore.put_async(store, "b", b"from obstore")
     assert filesystem.cat_file(f"{GS.path(location)}/b") == b"from obstore"
+
+
+@pytest.mark.parametrize("size", [0, 1, 12_000_000, 60_000_000], ids=["empty", "a byte", "in parts", "in many parts"])
+async def test_objects_of_any_size_go_either_way(size: int, location: Location) -> None:
+    provider = CredentialProvider(Given(token(ADMIN_TOKEN)))
+    filesystem = GS.filesystem(location, await provider.get())
+    store = await open_object_store(GS.object_store(location, provider))
+    data = random.Random(size).randbytes(size)
+    filesystem.pipe_file(f"{GS.path(location)}/a", data)
+    await obstore.put_async(store, "b", data)
+    assert bytes(await (await obstore.get_async(store, "a")).bytes_async()) == data
+    assert filesystem.cat_file(f"{GS.path(location)}/b") == data
 
 
 async def test_removal_takes_more_than_a_page_of_a_listing(location: Location) -> None:

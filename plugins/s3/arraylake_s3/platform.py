@@ -116,14 +116,14 @@ class S3Platform(StoragePlatform):
         self, location: Location, credentials: Credentials, requests: Sequence[KeyRequest], seconds: int
     ) -> list[Secret]:
         """Return a URL for each request, good for that verb on that key alone."""
-        from arraylake_s3.presigning import presigned
+        from arraylake_core.backends.object_store.s3_presigning import presigned
 
         # Each takes some 0.1 ms: too long, all together, for whoever else is on this loop.
         return await asyncio.to_thread(presigned, self._spec(location, None), location, credentials, requests, seconds)
 
     def read_listing(self, location: Location, body: bytes) -> ListingPage:
         """Read what the store answered to a ``LIST``."""
-        from arraylake_s3.presigning import listing_page
+        from arraylake_core.backends.object_store.s3_presigning import listing_page
 
         return listing_page(location, body)
 

@@ -22,7 +22,7 @@ from arraylake_core.backends import (
 )
 from arraylake_core.backends.object_store.s3 import s3_endpoint
 from arraylake_core.backends.signing import whole_key
-from arraylake_core.errors import CredentialsError, StorageError
+from arraylake_core.errors import CredentialsError, PluginError, StorageError
 from arraylake_core.secret import Secret, reveal
 
 __all__ = ["listing_page", "presigned"]
@@ -35,11 +35,21 @@ _SAFE = "/-_.~"
 def presigned(
     spec: ObjectStoreSpec, location: Location, credentials: Credentials, requests: Sequence[KeyRequest], seconds: int
 ) -> list[Secret]:
-    """Return a URL for each request; see ``SignsRequests.presign``."""
-    from botocore.auth import S3SigV4QueryAuth
-    from botocore.awsrequest import AWSRequest
-    from botocore.credentials import Credentials as Keys
+    """Return a URL for each request; see ``SignsRequests.presign``.
 
+    Raises
+    ------
+    CredentialsError
+        The credentials are no keys of the S3 API.
+    PluginError
+        botocore is not installed.
+    """
+    try:
+        from botocore.auth import S3SigV4QueryAuth
+        from botocore.awsrequest import AWSRequest
+        from botocore.credentials import Credentials as Keys
+    except ImportError:
+        raise PluginError("requests to an S3 API are signed by botocore: pip install botocore") from None
     if not isinstance(credentials, S3Credentials):
         raise CredentialsError(f"requests to an S3 bucket are signed with S3 keys, not with {type(credentials).__name__}")
     host, is_virtual = s3_endpoint(spec)
