@@ -124,7 +124,11 @@ SETTINGS = (
         True,
     ),
     Setting("login.issuer", str, None, "The OpenID provider to log in with where there is no service, for buckets by oauth."),
-    Setting("login.client_id", str, None, "The public client that this program is at that provider."),
+    Setting("login.client_id", str, None, "The client that this program is at that provider: a public one for people."),
+    Setting("login.client_secret", str, None, "The client's secret, where a program logs in, and no person.", True),
+    Setting("login.client_secret_file", str, None, "A file that has the client's secret."),
+    Setting("login.scopes", str, None, "What a program asks for."),
+    Setting("login.audience", str, None, "For whom a program's token is to be, where its provider must be told."),
     Setting("login.dir", str, None, "Where logins are kept as files; unset, the platform's user data directory."),
     Setting(
         "login.store", str, "auto", "Where logins are kept: keyring, file, or auto, which is the keyring where there is one."

@@ -751,7 +751,7 @@ class AsyncClient(AsyncPeople):
             self._say_embedded("log in to")
             return
         found = await account.login(org=org or self._auth_org or config.get_str("user.org"), browser=browser, settings=settings)
-        print(f"Logged in to {account.service}" + (f" as {found.email}." if found.email else "."), file=sys.stderr)
+        print(f"Logged in to {account.service}" + (f" as {shown(found.email)}." if found.email else "."), file=sys.stderr)
 
     async def logout(self, *, org: str | None = None, browser: bool = False) -> None:
         """Log out: the identity provider ends the login, and this machine forgets it.
@@ -765,8 +765,16 @@ class AsyncClient(AsyncPeople):
         if account is None:
             self._say_embedded("log out of")
             return
-        done = await account.logout()
-        print(f"Logged out of {account.service}." if done else f"Nobody was logged in to {account.service}.", file=sys.stderr)
+        ended = await account.logout()
+        if not ended.was_logged_in:
+            print(f"Nobody was logged in to {account.service}.", file=sys.stderr)
+            return
+        more = (
+            ""
+            if ended.is_revoked
+            else " The identity provider could not be asked to end it: what others may have of it holds until its end."
+        )
+        print(f"Logged out of {account.service}.{more}", file=sys.stderr)
 
     async def login_status(self) -> "TokenSet | None":
         """Return the login that this client uses, without its tokens being shown; None where nobody is logged in."""

@@ -9,8 +9,10 @@ from contextlib import suppress
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from arraylake_core.errors import AuthenticationError
-from arraylake_core.login.provider import LoginSettings, Provider, ask_token_endpoint
-from arraylake_core.login.tokens import TokenSet, accepted
+from arraylake_core.login.endpoint import ask_endpoint
+from arraylake_core.login.provider import LoginSettings, Provider
+from arraylake_core.login.tokens import TokenSet, accepted, signing_keys
+from arraylake_core.secret import Secret
 
 __all__ = ["by_browser"]
 
@@ -42,25 +44,30 @@ async def by_browser(settings: LoginSettings, provider: Provider, open_page: Cal
         raise AuthenticationError(
             f"the identity provider {provider.issuer} has no page to log in on: log in without browser=True"
         )
-    state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
-    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
-    answered: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
+    if not provider.has_pkce():
+        raise AuthenticationError(
+            f"the identity provider {provider.issuer} takes no code challenges by S256, without which a login could be stolen on its way: it must"
+        )
+    keys = await signing_keys(provider)
+    state, nonce, verifier = (Secret(secrets.token_urlsafe(32)) for _ in range(3))
+    answered: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
     server = await asyncio.start_server(_answering(answered), "127.0.0.1", 0, limit=_LONGEST_REQUEST)
     redirect = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{_PATH}"
+    separator = "&" if urlsplit(provider.authorization_endpoint).query else "?"
     query = {
         "response_type": "code",
         "client_id": settings.client_id,
         "redirect_uri": redirect,
         "scope": settings.scopes,
-        "state": state,
-        "nonce": nonce,
-        "code_challenge": challenge,
+        "state": state.reveal(),
+        "nonce": nonce.reveal(),
+        "code_challenge": _challenge(verifier),
         "code_challenge_method": "S256",
         # Providers give what renews a login only where the person consents to it.
         **({"prompt": "consent"} if "offline_access" in settings.scopes.split() else {}),
     }
     try:
-        open_page(f"{provider.authorization_endpoint}?{urlencode(query)}")
+        open_page(f"{provider.authorization_endpoint}{separator}{urlencode(query)}")
         answer = await asyncio.wait_for(answered, _SECONDS)
     except TimeoutError:
         raise AuthenticationError(f"nobody logged in within {_SECONDS // 60} minutes: log in again") from None
@@ -69,7 +76,7 @@ async def by_browser(settings: LoginSettings, provider: Provider, open_page: Cal
         with suppress(TimeoutError):
             await asyncio.wait_for(server.wait_closed(), 1)
     code = _code(answer, state, provider)
-    form = {
+    form: dict[str, str | Secret] = {
         "grant_type": "authorization_code",
         "client_id": settings.client_id,
         "code": code,
@@ -77,17 +84,28 @@ async def by_browser(settings: LoginSettings, provider: Provider, open_page: Cal
         "code_verifier": verifier,
     }
     what = f"the identity provider {provider.issuer}"
-    error, tokens = await ask_token_endpoint(provider.token_endpoint, form, what)
-    if error == "invalid_grant":
+    tokens = await ask_endpoint(provider.token_endpoint, form, what)
+    if tokens.error == "invalid_grant":
         raise AuthenticationError("the code of this login was used already, or is not valid: log in again")
-    if error is not None:
-        raise AuthenticationError(f"{what} refused the login ({error}): log in again")
-    return await accepted(tokens, settings, provider, nonce=nonce)
+    if tokens.error is not None:
+        raise AuthenticationError(f"{what} refused the login ({tokens.error}): log in again")
+    return await accepted(tokens, settings, provider, keys, nonce=nonce.reveal())
 
 
-def _code(answer: dict[str, str], state: str, provider: Provider) -> str:
+def _challenge(verifier: Secret) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(verifier.reveal().encode()).digest()).rstrip(b"=").decode()
+
+
+class _Answer(dict[str, str]):
+    """The parameters that the browser came back with, among them the code."""
+
+    def __repr__(self) -> str:
+        return f"<answer with {', '.join(sorted(self))}>"
+
+
+def _code(answer: _Answer, state: Secret, provider: Provider) -> Secret:
     """Return the code of an answer that belongs to this login, and to this provider."""
-    if not secrets.compare_digest(answer.get("state", "").encode(), state.encode()):
+    if not secrets.compare_digest(answer.get("state", "").encode(), state.reveal().encode()):
         raise AuthenticationError("what came back answers another login (its state is not the one that was sent): log in again")
     issuer = answer.get("iss")
     if issuer != provider.issuer and (issuer is not None or provider.authorization_response_iss_parameter_supported):
@@ -98,10 +116,10 @@ def _code(answer: dict[str, str], state: str, provider: Provider) -> str:
         code = answer.get("error", "no_code")
         shown = code if code.replace("_", "").isalnum() and len(code) <= 64 else "an error"
         raise AuthenticationError(f"the identity provider refused the login ({shown}): log in again")
-    return answer["code"]
+    return Secret(answer["code"])
 
 
-def _answering(answered: "asyncio.Future[dict[str, str]]"):  # type: ignore[no-untyped-def]  # noqa: ANN202 - asyncio's own type of handler
+def _answering(answered: "asyncio.Future[_Answer]"):  # type: ignore[no-untyped-def]  # noqa: ANN202 - asyncio's own type of handler
     """Return the handler of a server that takes the browser's answer: once, on its own path, and nothing else."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -114,8 +132,12 @@ def _answering(answered: "asyncio.Future[dict[str, str]]"):  # type: ignore[no-u
             if method != "GET" or parts.path != _PATH or answered.done():
                 writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
             else:
-                answer = {name: values[0] for name, values in parse_qs(parts.query).items() if len(values) == 1}
-                said = "The login was not permitted." if "error" in answer else "You are logged in."
+                answer = _Answer({name: values[0] for name, values in parse_qs(parts.query).items() if len(values) == 1})
+                said = (
+                    "The login was not permitted."
+                    if "error" in answer
+                    else "The program that you log in to has your answer, and says what came of it."
+                )
                 body = _PAGE.format(said).encode()
                 head = "HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\ncache-control: no-store\r\nreferrer-policy: no-referrer"
                 writer.write(f"{head}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)

@@ -1,15 +1,17 @@
 """Which identity provider a service trusts, and where its endpoints are."""
 
-from collections.abc import Mapping
+import ipaddress
+from urllib.parse import urlsplit
 
 import msgspec
 
-from arraylake_core.backends.exchange.http import get_json, post_raw
+from arraylake_core import config
+from arraylake_core.backends.exchange.http import get_json
 from arraylake_core.errors import AuthenticationError, CredentialsError
 
-__all__ = ["LoginSettings", "Provider", "ask_token_endpoint", "discovered", "login_settings"]
+__all__ = ["LoginSettings", "Provider", "discovered", "login_settings"]
 
-_ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyz_")
+_PKCE = "S256"
 
 
 class LoginSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +42,23 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     device_authorization_endpoint: str | None = None
     revocation_endpoint: str | None = None
     authorization_response_iss_parameter_supported: bool = False
+    code_challenge_methods_supported: tuple[str, ...] = (_PKCE,)
+    token_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic",)
+
+    def has_pkce(self) -> bool:
+        """Tell whether it takes code challenges as SHA-256; those that do not say are taken to."""
+        return _PKCE in self.code_challenge_methods_supported
+
+    def endpoints(self) -> list[str]:
+        """Return all the URLs that are called, or opened in a browser."""
+        found = (
+            self.token_endpoint,
+            self.jwks_uri,
+            self.authorization_endpoint,
+            self.device_authorization_endpoint,
+            self.revocation_endpoint,
+        )
+        return [url for url in found if url is not None]
 
 
 async def login_settings(service: str, org: str | None = None) -> LoginSettings:
@@ -67,45 +86,51 @@ async def login_settings(service: str, org: str | None = None) -> LoginSettings:
 
 
 async def discovered(issuer: str) -> Provider:
-    """Return the metadata of a provider, which must name itself exactly as it was asked for.
+    """Return the metadata of a provider, which must name itself exactly as it was asked for, and be called over TLS alone.
 
     Raises
     ------
     AuthenticationError
-        It can't be reached, is no provider, or another one.
+        It can't be reached, is no provider, or another one, or would send tokens readable by whoever is in between.
     """
+    _require_tls(issuer, issuer)
     found = await _asked(f"{issuer.rstrip('/')}/.well-known/openid-configuration", f"the identity provider {issuer}")
     try:
-        provider = msgspec.convert(found, Provider)
+        provider = msgspec.convert({name: value for name, value in found.items() if value is not None}, Provider)
     except msgspec.ValidationError as error:
         raise AuthenticationError(f"{issuer} is no OpenID provider that can be used: {error}") from None
     if provider.issuer != issuer:
         raise AuthenticationError(
             f"the identity provider at {issuer} calls itself something else: the service must name it exactly as it does itself"
         )
+    for url in provider.endpoints():
+        _require_tls(url, issuer)
     return provider
 
 
-async def ask_token_endpoint(url: str, form: Mapping[str, str], what: str) -> tuple[str | None, dict[str, object]]:
-    """Post to an endpoint of OAuth; return the error code, or None, and what it answered.
-
-    Raises
-    ------
-    AuthenticationError
-        It can't be reached, or answered no JSON object.
-    """
+def _require_tls(url: str, issuer: str) -> None:
+    """Refuse what would send tokens in clear: http is for this machine, or for a network that the settings say is trusted."""
     try:
-        status, body = await post_raw(url, dict(form), what=what)
-        found = msgspec.json.decode(body, type=dict[str, object]) if body else {}
-    except CredentialsError as error:
-        raise AuthenticationError(str(error)) from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise AuthenticationError(f"{what} answered with something other than a JSON object: try again") from None
-    if 200 <= status < 300:
-        return None, found
-    code = found.get("error")
-    known = isinstance(code, str) and len(code) <= 64 and _ALLOWED.issuperset(code)
-    return str(code) if known else f"status {status}", found
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    if not host or parts.scheme not in ("https", "http"):
+        raise AuthenticationError(f"the identity provider {issuer} names an endpoint that is no https URL: nothing is sent to it")
+    # Only a provider on this machine may name endpoints there: another could have tokens sent to whatever listens here.
+    local = _is_loopback(host) and _is_loopback(urlsplit(issuer).hostname or "")
+    if parts.scheme == "http" and not local and not config.get_bool("service.allow_http"):
+        raise AuthenticationError(
+            f"the identity provider {issuer} would be sent tokens by http, readable by whoever is in between: it must have https endpoints; in a "
+            "network that you trust, set service.allow_http (ARRAYLAKE_SERVICE__ALLOW_HTTP) to true"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 async def _asked(url: str, what: str) -> dict[str, object]:

@@ -1,7 +1,9 @@
 """What a person who logs in sees."""
 
 import sys
+import threading
 import webbrowser
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -28,7 +30,13 @@ def show_code(code: "DeviceCode") -> None:
 def open_page(url: str) -> None:
     """Open the browser, and show the link for where there is none."""
     say(f"To log in, open this page, if your browser has not done so already:\n\n    {_link(url)}\n")
-    webbrowser.open(url)
+
+    def opened() -> None:
+        with suppress(webbrowser.Error, OSError):
+            webbrowser.open(url)
+
+    # Browsers of the terminal (w3m, lynx) come back only when they are left, and need the redirect answered before.
+    threading.Thread(target=opened, daemon=True, name="arraylake-browser").start()
 
 
 def _link(url: str) -> str:

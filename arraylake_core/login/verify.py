@@ -1,23 +1,29 @@
 """Checking ID tokens: signature, issuer, audience, time and nonce (OpenID Connect Core 1.0, 3.1.3.7; RFC 8725)."""
 
+import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from arraylake_core.errors import AuthenticationError, PluginError
+from arraylake_core.secret import Secret
 
 if TYPE_CHECKING:
     from joserfc.jwk import KeySet
 
-__all__ = ["ALGORITHMS", "SKEW", "Keys", "checked_claims", "key_set", "unverified_header"]
+__all__ = ["ALGORITHMS", "SKEW", "Keys", "checked_claims", "has_key", "key_set", "unverified_header"]
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
 """Those with a key pair: with a shared secret, or none at all, anybody could sign."""
 
 SKEW = 60
 """Seconds by which clocks may differ."""
+
+_LAST = 253_370_764_800
+"""The year 9999, the last that dates have."""
 
 type Keys = KeySet
 
@@ -45,7 +51,12 @@ def key_set(document: Mapping[str, object]) -> "Keys":
     return KeySet(found)
 
 
-def unverified_header(token: str) -> dict[str, object]:
+def has_key(keys: "Keys", kid: object) -> bool:
+    """Tell whether one of the keys has an id; a token without one may be by any."""
+    return kid is None or any(key.kid == kid for key in keys.keys)
+
+
+def unverified_header(token: Secret) -> dict[str, object]:
     """Return the header of a JWT, of which nothing is checked yet.
 
     Raises
@@ -53,17 +64,23 @@ def unverified_header(token: str) -> dict[str, object]:
     AuthenticationError
         It is no JWT.
     """
-    import base64
+    with suppress(ValueError, msgspec.MsgspecError):
+        return msgspec.json.decode(_first_part(token), type=dict[str, object])
+    raise AuthenticationError("the token is no JWT: log in again")
 
-    try:
-        part = token.split(".")[0]
-        return msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)), type=dict[str, object])
-    except (ValueError, msgspec.MsgspecError):
-        raise AuthenticationError("the token is no JWT: log in again") from None
+
+def _first_part(token: Secret) -> bytes:
+    import base64
+    import binascii
+
+    with suppress(binascii.Error, UnicodeEncodeError):
+        # What is no JWT is a token all the same: there is no variable that has it.
+        return base64.urlsafe_b64decode(token.reveal().partition(".")[0] + "===")
+    return b""
 
 
 def checked_claims(
-    token: str, keys: "Keys", *, issuer: str, client_id: str, nonce: str | None = None, now: float | None = None
+    token: Secret, keys: "Keys", *, issuer: str, client_id: str, nonce: str | None = None, now: float | None = None
 ) -> dict[str, object]:
     """Return the claims of an ID token that holds.
 
@@ -96,12 +113,12 @@ def checked_claims(
         raise AuthenticationError(
             "the ID token is signed in a way that proves nothing (alg none, or a shared secret): the identity provider must use a key pair"
         )
-    try:
-        claims: dict[str, object] = dict(jwt.decode(token, keys, algorithms=[str(algorithm)]).claims)
-    except (JoseError, ValueError):
-        raise AuthenticationError(
-            "the signature of the ID token is not by a key of the identity provider: log in again"
-        ) from None
+    claims: dict[str, object] | None = None
+    with suppress(JoseError, ValueError):
+        claims = dict(jwt.decode(token.reveal(), keys, algorithms=[str(algorithm)]).claims)
+    if claims is None:
+        # Raised out here, it does not carry the library's error along, whose frames hold the token.
+        raise AuthenticationError("the signature of the ID token is not by a key of the identity provider: log in again")
     if claims.get("iss") != issuer:
         raise AuthenticationError("the ID token was issued by somebody else than the identity provider: log in again")
     audience = claims.get("aud")
@@ -120,6 +137,8 @@ def _check_times(claims: Mapping[str, object], now: float) -> None:
     end, begin, issued = claims.get("exp"), claims.get("nbf", 0), claims.get("iat")
     if not isinstance(end, int | float) or not isinstance(issued, int | float) or not isinstance(begin, int | float):
         raise AuthenticationError("the ID token does not say when it was issued and when it ends: the identity provider must")
+    if not math.isfinite(end) or end > _LAST:
+        raise AuthenticationError("the ID token ends at a time that is none: the identity provider must say when")
     if end + SKEW <= now:
         raise AuthenticationError("the ID token has expired: log in again, and see that the clock of this machine is right")
     if begin - SKEW > now or issued - SKEW > now:

@@ -1,34 +1,15 @@
 """Providers, and whoever is in between, that do what no honest one would: each is refused, and told by a message of its own."""
 
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from urllib.parse import parse_qs, urlencode, urlsplit
 from urllib.request import urlopen
 
 import pytest
 
-from arraylake_core import AsyncClient, config
+from arraylake_core import AsyncClient
 from arraylake_core.errors import AuthenticationError
-from arraylake_core.login.account import account_of
-from tests.servers.bad_issuer import BadIssuer, bad_issuer
-
-
-@pytest.fixture
-def issuer(own_home: Path) -> Iterator[BadIssuer]:
-    """A provider that does as the test says, named by the settings."""
-    account_of.cache_clear()
-    with bad_issuer() as found:
-        settings = {
-            "login.issuer": found.issuer,
-            "login.client_id": "cli",
-            "login.dir": str(own_home / "logins"),
-            "login.store": "file",
-        }
-        with config.set(settings):
-            yield found
-    account_of.cache_clear()
-
+from tests.servers.bad_issuer import BadIssuer
 
 type Answered = Callable[[dict[str, str]], dict[str, str]]
 
@@ -169,6 +150,32 @@ async def test_p6_the_redirect_takes_one_request_on_its_own_path(issuer: BadIssu
     assert refused == [404, 404, 404]
 
 
+async def test_p6_a_provider_that_takes_no_s256_is_refused(issuer: BadIssuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    issuer.told["metadata"] = {"code_challenge_methods_supported": ["plain"]}
+    with pytest.raises(AuthenticationError, match="takes no code challenges by S256"):
+        await by_browser(issuer, monkeypatch)
+
+
+async def test_p6_a_browser_that_comes_back_when_it_is_left_blocks_nothing(
+    issuer: BadIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of the terminal do; and what the provider's own link asks for stays in it."""
+    issuer.told["metadata"] = {"authorization_endpoint": f"{issuer.issuer}/auth?tenant=acme"}
+    seen: list[dict[str, str]] = []
+
+    def opened(url: str) -> bool:
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+        seen.append(asked)
+        issuer.told["/token"] = (200, {"id_token": issuer.token(nonce=asked["nonce"])})
+        urlopen(f"{asked['redirect_uri']}?{urlencode({'code': 'code', 'state': asked['state']})}", timeout=10).close()
+        return True
+
+    monkeypatch.setattr("webbrowser.open", opened)
+    async with AsyncClient("memory://") as client:
+        await client.login(browser=True)
+    assert (seen[0]["tenant"], seen[0]["code_challenge_method"]) == ("acme", "S256")
+
+
 DEVICE = {
     "device_code": "CANARY-device",
     "user_code": "ABCD-EFGH",
@@ -185,10 +192,11 @@ DEVICE = {
         ([(400, {"error": "invalid_grant"})], "not valid any more"),
         ([(400, {"error": "CANARY made up"})], "refused the login"),
         ([(500, b"CANARY")], "something other than a JSON object"),
+        ([(503, {"error": "CANARY made up"})], "is out of order"),
     ],
 )
 async def test_p5_what_becomes_of_a_code_is_said(issuer: BadIssuer, answers: list[object], says: str) -> None:
-    issuer.told |= {"/device": (200, {**DEVICE, "interval": 0.1}), "/token": answers}
+    issuer.told |= {"/device": (200, {**DEVICE, "interval": 0.1, "expires_in": 1}), "/token": answers}
     async with AsyncClient("memory://") as client:
         with pytest.raises(AuthenticationError, match=says) as caught:
             await client.login()

@@ -27,7 +27,9 @@ _LARGEST = 1 << 20
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z", re.ASCII)
 
 
-async def post_form(url: str, fields: Mapping[str, str], *, what: str, bearer: Secret | None = None) -> dict[str, object]:
+async def post_form(
+    url: str, fields: Mapping[str, str | Secret], *, what: str, bearer: Secret | None = None
+) -> dict[str, object]:
     """Post a form, and return the JSON object that comes back.
 
     Parameters
@@ -46,7 +48,7 @@ async def post_form(url: str, fields: Mapping[str, str], *, what: str, bearer: S
     CredentialsError
         It can't be reached, refused, or answered something else.
     """
-    return _object(*await post_raw(url, dict(fields), what=what, bearer=bearer), what=what)
+    return _object(*await post_raw(url, fields, what=what, bearer=bearer), what=what)
 
 
 async def post_json(url: str, body: Mapping[str, object], *, what: str, bearer: Secret | None = None) -> dict[str, object]:
@@ -56,11 +58,11 @@ async def post_json(url: str, body: Mapping[str, object], *, what: str, bearer: 
 
 async def post_raw(
     url: str,
-    body: "dict[str, str] | bytes",
+    body: "Mapping[str, str | Secret] | bytes",
     *,
     what: str,
     bearer: Secret | None = None,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, str | Secret] | None = None,
 ) -> tuple[int, bytes]:
     """Post a form, or bytes that are JSON unless ``headers`` say otherwise, and return the status and the body that come back."""
     return await _asked("POST", url, body, what=what, bearer=bearer, headers=headers)
@@ -74,32 +76,47 @@ async def get_json(url: str, *, what: str) -> dict[str, object]:
 async def _asked(
     method: str,
     url: str,
-    body: "dict[str, str] | bytes | None",
+    body: "Mapping[str, str | Secret] | bytes | None",
     *,
     what: str,
     bearer: Secret | None = None,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, str | Secret] | None = None,
 ) -> tuple[int, bytes]:
     import aiohttp
 
     connector = CONNECTOR.get()
-    sent = {"accept": "application/json"}
+    sent: dict[str, str | Secret] = {"accept": "application/json"}
     if isinstance(body, bytes):
         sent["content-type"] = "application/json"
     sent |= dict(headers or {})
-    if bearer is not None:
-        sent["authorization"] = f"Bearer {bearer.reveal()}"
     timeout = aiohttp.ClientTimeout(total=_SECONDS)
     try:
         async with (
             aiohttp.ClientSession(connector=connector() if connector else None, timeout=timeout, trust_env=False) as session,
-            session.request(method, url, data=body, headers=sent, allow_redirects=False) as answer,
+            session.request(
+                method, url, data=_revealed(body), headers={**_texts(sent), **_authorization(bearer)}, allow_redirects=False
+            ) as answer,
         ):
             return answer.status, await _read(answer.content, what)
     except TimeoutError:
-        raise CredentialsError(f"{what} did not answer in {_SECONDS} s: try again, and check its endpoint") from None
+        problem = f"did not answer in {_SECONDS} s: try again, and check its endpoint"
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise CredentialsError(f"{what} can't be reached ({type(error).__name__}): check its endpoint and the network") from None
+        problem = f"can't be reached ({type(error).__name__}): check its endpoint and the network"
+    # Raised out here, it does not carry the library's error along, whose frames hold the request.
+    raise CredentialsError(f"{what} {problem}")
+
+
+def _revealed(body: "Mapping[str, str | Secret] | bytes | None") -> "dict[str, str] | bytes | None":
+    """Return what is sent, which no variable holds: tools that print variables show them all."""
+    return body if body is None or isinstance(body, bytes) else _texts(body)
+
+
+def _texts(fields: Mapping[str, str | Secret]) -> dict[str, str]:
+    return {name: value.reveal() if isinstance(value, Secret) else value for name, value in fields.items()}
+
+
+def _authorization(bearer: Secret | None) -> dict[str, str]:
+    return {} if bearer is None else {"authorization": f"Bearer {bearer.reveal()}"}
 
 
 async def _read(content: "StreamReader", what: str) -> bytes:

@@ -6,7 +6,7 @@ import time
 from arraylake_core.backends.exchange.http import get_json
 from arraylake_core.errors import AuthenticationError, CredentialsError
 from arraylake_core.login.provider import Provider, discovered
-from arraylake_core.login.verify import Keys, key_set
+from arraylake_core.login.verify import Keys, has_key, key_set
 
 __all__ = ["IssuerKeys"]
 
@@ -65,4 +65,4 @@ class IssuerKeys:
             return self._keys
 
     def _has(self, kid: object) -> bool:
-        return self._keys is not None and (kid is None or any(key.kid == kid for key in self._keys.keys))
+        return self._keys is not None and has_key(self._keys, kid)

@@ -14,6 +14,7 @@ from arraylake_core.errors import ArraylakeError, AuthenticationError
 from arraylake_core.login.provider import Provider
 from arraylake_core.login.verify import checked_claims, unverified_header
 from arraylake_core.people import Principal
+from arraylake_core.secret import Secret
 from arraylake_core.service.netguard import guarded_connector
 from arraylake_core.service.oidc.issuers import Issuer
 from arraylake_core.service.oidc.keys import IssuerKeys
@@ -109,8 +110,8 @@ class Logins:
             if issuer.issuer == asserted.get("iss") and issuer.client_id in (
                 audience if isinstance(audience, list) else [audience]
             ):
-                keys = await self._keys[issuer.issuer].keys(unverified_header(token).get("kid"))
-                return issuer, checked_claims(token, keys, issuer=issuer.issuer, client_id=issuer.client_id)
+                keys = await self._keys[issuer.issuer].keys(unverified_header(Secret(token)).get("kid"))
+                return issuer, checked_claims(Secret(token), keys, issuer=issuer.issuer, client_id=issuer.client_id)
         raise AuthenticationError(
             "the login is of an identity provider, or for a client, that this service does not know: log in to this one"
         )
