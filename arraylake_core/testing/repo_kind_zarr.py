@@ -21,6 +21,13 @@ class CheckedOut(WrapperStore[Store]):
     def __init__(self, store: Store, *, read_only: bool | None = None) -> None:
         super().__init__(store if read_only is None or store.read_only == read_only else store.with_read_only(read_only))
 
+    @classmethod
+    async def open(cls, store: Store, *, read_only: bool | None = None) -> "CheckedOut":  # type: ignore[override]  # made from a store, not from a class
+        """Return the store, ready for use."""
+        opened = cls(store, read_only=read_only)
+        await opened._open()
+        return opened
+
     def with_read_only(self, read_only: bool = False) -> "CheckedOut":
         """Return the store, read-only or not."""
         return type(self)(self._store, read_only=read_only)
