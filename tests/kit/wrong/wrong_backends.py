@@ -57,7 +57,7 @@ class HonestPlatform(DirectoryPlatform):
 
 
 class DropsWrite(HonestPlatform):
-    class disk(Disk):
+    class disk(Disk):  # noqa: N801 - it stands for the attribute
         def pipe_file(self, path, value, mode="overwrite", **kwargs):
             if not path.endswith("two"):
                 super().pipe_file(path, value, mode=mode, **kwargs)
@@ -67,7 +67,7 @@ _LISTED: dict[str, list] = {}
 
 
 class ListsStale(HonestPlatform):
-    class disk(Disk):
+    class disk(Disk):  # noqa: N801 - it stands for the attribute
         def ls(self, path, detail=False, **kwargs):
             found = _LISTED.setdefault(path, super().ls(path, detail=True, **kwargs))
             return found if detail else [entry["name"] for entry in found]
@@ -79,7 +79,7 @@ class IgnoresCredentials(HonestPlatform):
 
 
 class LeaksSecret(HonestPlatform):
-    class disk(Disk):
+    class disk(Disk):  # noqa: N801 - it stands for the attribute
         key = ""
 
         def __repr__(self) -> str:
@@ -123,7 +123,7 @@ class WrongPrefix(HonestPlatform):
 
 
 class SwallowsErrors(HonestPlatform):
-    class disk(Disk):
+    class disk(Disk):  # noqa: N801 - it stands for the attribute
         def cat_file(self, path, start=None, end=None, **kwargs):
             try:
                 return super().cat_file(path, start=start, end=end, **kwargs)
@@ -132,7 +132,7 @@ class SwallowsErrors(HonestPlatform):
 
 
 class ForgetsDelete(HonestPlatform):
-    class disk(Disk):
+    class disk(Disk):  # noqa: N801 - it stands for the attribute
         def rm(self, path, recursive=False, maxdepth=None):
             """Do nothing."""
 
@@ -150,7 +150,9 @@ class HonestAuth(AuthMethod):
 
     async def credentials(self, config, location, access, identity):
         type(self).asked += 1
-        return S3Credentials(aws_access_key_id="a", aws_secret_access_key=config.secret, expiration=utc_now() + timedelta(minutes=15))
+        return S3Credentials(
+            aws_access_key_id="a", aws_secret_access_key=config.secret, expiration=utc_now() + timedelta(minutes=15)
+        )
 
 
 class RefreshesTwice(HonestAuth):
@@ -161,7 +163,7 @@ class RefreshesTwice(HonestAuth):
 
 class BlocksLoop(HonestAuth):
     async def credentials(self, config, location, access, identity):
-        time.sleep(0.01)  # noqa: ASYNC251 - that is what is wrong
+        time.sleep(0.01)
         return await super().credentials(config, location, access, identity)
 
 
