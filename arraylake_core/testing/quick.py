@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
@@ -10,7 +10,10 @@ import msgspec
 import pytest
 
 from arraylake_core.backends.credentials import CredentialProvider, Credentials
+from arraylake_core.backends.removal import remove_all
 from arraylake_core.backends.storage import Location, StoragePlatform
+from arraylake_core.errors import StorageError
+from arraylake_core.loops import run
 from arraylake_core.models import AuthConfig, Identity
 from arraylake_core.plugins import default_registry
 from arraylake_core.testing.auth import AuthMethodTests
@@ -37,6 +40,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
         Its ``extra_config``.
     auth
         Its ``auth_config``.
+    place
+        The prefix of its own.
     """
 
     family: "Family"
@@ -45,13 +50,20 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     options: Mapping[str, object] = {}
     auth: AuthConfig = msgspec.field(default_factory=lambda: {"method": "anonymous"})
 
+    place: str = msgspec.field(default_factory=lambda: f"kit-{uuid4().hex[:16]}")
+
     @property
-    def location(self) -> Location:
-        """A new place below the bucket."""
+    def whole(self) -> Location:
+        """All that the kit writes to."""
         platform = default_registry().platform_for_scheme(self.uri.partition("://")[0])
         bucket, prefix = platform.parse_uri(self.uri)
-        whole = Location(platform=platform.name, bucket=bucket, prefix=prefix, options=platform.decode_options(self.options))
-        return whole.below(f"kit-{uuid4().hex[:16]}")
+        options = platform.decode_options(self.options)
+        return Location(platform=platform.name, bucket=bucket, prefix=prefix, options=options).below(self.place)
+
+    @property
+    def location(self) -> Location:
+        """A new place in there."""
+        return self.whole.below(uuid4().hex[:16])
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +135,7 @@ def _client(subject: Subject) -> "Iterator[Client]":
         client.create_bucket_config(
             org="me",
             nickname="checked",
-            uri=f"{subject.uri.rstrip('/')}/kit-{uuid4().hex[:16]}",
+            uri=f"{subject.uri.rstrip('/')}/{subject.place}/{uuid4().hex[:16]}",
             extra_config=dict(subject.options),
             auth_config=subject.auth,
         )
@@ -157,7 +169,7 @@ def run_kit(subject: Subject) -> list[CheckResult]:
     Parameters
     ----------
     subject
-        What is checked, and where: what is written there is removed, but for what a failing test leaves.
+        What is checked, and where; what was written there is removed.
     """
     kit = {"storage platform": TestPlatform, "auth method": TestMethod, "repo kind": TestKind}[subject.family].__name__
     TestPlatform.uris, TestPlatform.options = (subject.uri,), subject.options
@@ -174,6 +186,10 @@ def run_kit(subject: Subject) -> list[CheckResult]:
         pytest.main(
             [*arguments, "--rootdir", directory, *(word for option in options for word in ("-o", option))], plugins=[results]
         )
+    if subject.family != "auth method":
+        platform = default_registry().platform_for_scheme(subject.uri.partition("://")[0])
+        with suppress(StorageError):  # a platform that can't even remove has failed tests that say so
+            run(remove_all(platform, subject.whole, CredentialProvider(_OfSubject())))
     return list(results.found.values())
 
 
