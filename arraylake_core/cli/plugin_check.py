@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from arraylake_core.cli.auth import auth_config
+from arraylake_core.cli.auth_config import auth_config
 from arraylake_core.cli.console import Output, emit, table
 from arraylake_core.cli.values import pairs, typed
 from arraylake_core.errors import PluginError, PluginLoadError
