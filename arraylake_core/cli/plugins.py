@@ -7,6 +7,8 @@ import typer
 
 from arraylake_core.cli.console import Output, OutputOption, emit, record, table
 from arraylake_core.cli.options import OptionField, option_fields
+from arraylake_core.cli.plugin_check import Auth, AuthOption, AuthSecret, BucketOption, Option, check_backends
+from arraylake_core.cli.plugin_new import new_plugin
 from arraylake_core.errors import PluginNotFoundError
 from arraylake_core.names import shown
 
@@ -72,6 +74,26 @@ def show_plugin(
     """Show what a plugin provides, with the options for `bucket create`."""
     plugin = _named(name)
     emit(PluginDescription(plugin=_state(plugin), backends=list(_backends(plugin))), output, _described)
+
+
+@app.command("check")
+def check_plugin(
+    name: Annotated[str, typer.Argument(help="Name of a plugin, or of a repo kind, storage platform or auth method.")],
+    bucket: BucketOption = "memory://check",
+    option: Option = None,
+    auth: Auth = None,
+    auth_option: AuthOption = None,
+    auth_secret: AuthSecret = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Run the quick part of the conformance kit on a plugin, in a bucket.
+
+    The exit code is 1 where a test failed. A platform is checked in a bucket of its own, an auth method where --auth names it.
+    """
+    check_backends(_named(name), name, bucket, option, auth, auth_option, auth_secret, output)
+
+
+app.command("new")(new_plugin)
 
 
 def _installed() -> "list[PluginInfo]":

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import pickle
-import subprocess
-import sys
+import re
 import traceback
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 
 import msgspec
 import pytest
@@ -17,12 +18,13 @@ from arraylake_core.backends.storage import Location
 from arraylake_core.errors import InvalidOptionError
 from arraylake_core.models import Identity, encode_json, utc_now
 from arraylake_core.secret import Secret
+from arraylake_core.testing.checks import CANARY, heavy_imports, nothing_blocks
 
-__all__ = ["AuthMethodTests"]
+__all__ = ["CANARY", "AuthMethodTests"]
 
-CANARY = "CANARY-of-the-kit"
-# What a plugin may not import before it is used: each costs every start of every program.
-HEAVY = ("aiobotocore", "aiohttp", "botocore", "fsspec", "icechunk", "numpy", "obstore", "s3fs", "sqlalchemy", "xarray", "zarr")
+# How options are called whose values are secrets, and how those are that only say where a secret lies.
+_SECRET = re.compile(r"secret|password|passphrase|token|private|(^|_)key$")
+_REFERENCE = re.compile(r"_(file|path|url|uri|endpoint|id|name|env|command|field)$")
 
 
 class AuthMethodTests:
@@ -40,12 +42,19 @@ class AuthMethodTests:
         A place that the method serves.
     identity
         Who asks.
+    requests
+        How many requests one set of credentials may take of the provider; a class with requests counts them in ``asked``.
     """
 
     method: AuthMethod
     config: Mapping[str, object]
     location: Location
     identity: Identity = Identity()
+    requests: int = 1
+
+    def asked(self) -> int | None:
+        """Return how many requests the provider of credentials has had so far; None where nobody is asked, or nobody counts."""
+        return None
 
     def _decoded(self) -> msgspec.Struct:
         return self.method.decode_config(self.config)
@@ -108,6 +117,20 @@ class AuthMethodTests:
         assert not self._secrets()
         assert CANARY.encode() not in pickled
 
+    def test_p10_what_sounds_like_a_secret_is_one(self) -> None:
+        """An option called ``password`` that is text would be shown, and kept in clear."""
+        sounding = [
+            field.encode_name
+            for field in msgspec.structs.fields(self.method.config)
+            if _SECRET.search(field.encode_name) and not _REFERENCE.search(field.encode_name)
+        ]
+        assert [name for name in sounding if name not in self._secrets()] == []
+
+    def test_the_method_itself_travels(self) -> None:
+        """Other processes get it with what uses it."""
+        again = pickle.loads(pickle.dumps(self.method))  # noqa: S301 - made on the line itself
+        assert (again.name, again.config, again.platforms) == (self.method.name, self.method.config, self.method.platforms)
+
     async def test_p26_a_provider_asks_once(self) -> None:
         """However many ask it at once."""
         source = _Counted(self)
@@ -116,24 +139,56 @@ class AuthMethodTests:
         assert source.asked == 1
         assert all(one is sets[0] for one in sets)
 
+    async def test_p26_what_has_expired_is_asked_for_once_more(self) -> None:
+        """With one refresh in flight, whoever waits for it; what never expires is never asked for again."""
+        source = _Counted(self)
+        provider = CredentialProvider(source, clock=source.clock)
+        first = await provider.get()
+        source.ahead = timedelta(days=3650) if first.expiration is None else first.expiration + timedelta(seconds=1) - utc_now()
+        await asyncio.gather(*(provider.get() for _ in range(20)))
+        assert source.asked == (1 if first.expiration is None else 2)
+
+    async def test_p26_a_set_takes_no_more_requests_than_it_must(self) -> None:
+        """At the first time, and at each that follows."""
+        for _ in range(2):
+            before = self.asked()
+            await self._credentials()
+            after = self.asked()
+            if before is not None and after is not None:
+                assert after - before <= self.requests
+
+    async def test_p27_it_does_not_block_the_loop(self) -> None:
+        """What waits, waits in a thread or asynchronously."""
+        with nothing_blocks():
+            await self._credentials()
+
+    def test_p27_it_works_on_many_loops(self) -> None:
+        """Each thread with its own, at once and one after the other."""
+        with ThreadPoolExecutor(4) as pool:
+            kinds = {type(one) for one in pool.map(lambda _: asyncio.run(self._credentials()), range(8))}
+        assert len(kinds) == 1
+
     def test_importing_it_loads_nothing_heavy(self) -> None:
         """In a new process."""
-        module = type(self.method).__module__.partition(".")[0]
-        script = f"import sys, {module}; print(*set({HEAVY!r}).intersection(sys.modules))"
-        run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)  # noqa: S603 - the line above
-        assert run.stdout.split() == []
+        assert heavy_imports(self.method) == []
 
 
 class _Counted:
-    """The method as a source of credentials that counts."""
+    """The method as a source of credentials that counts, and a clock that is ahead until it is asked again."""
 
     def __init__(self, kit: AuthMethodTests) -> None:
         self._kit = kit
         self.asked = 0
+        self.ahead = timedelta()
+
+    def clock(self) -> datetime:
+        return utc_now() + self.ahead
 
     async def mint(self) -> Credentials:
         self.asked += 1
-        return await self._kit._credentials()
+        credentials = await self._kit._credentials()
+        self.ahead = timedelta()
+        return credentials
 
 
 def _is_secret(kind: object) -> bool:

@@ -91,7 +91,8 @@ SILENT = {
 }
 # It does not end by itself: tests/service runs it.
 # They run until they are told to stop, or need somebody who is logged in: tests/login has them.
-LASTING = {"serve", "auth token"}
+# Those that write or test plugins have tests of their own, in test_plugin_new.py.
+LASTING = {"serve", "auth token", "plugins check", "plugins new"}
 
 
 def commands() -> dict[str, TyperCommand]:

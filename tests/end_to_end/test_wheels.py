@@ -14,6 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROJECTS = [ROOT, *sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml"))]
 
+EXAMPLES = ["storage-sftp", "auth-vault", "kind-plain-zarr"]
+
 FIVE_LINES = """
 import numpy as np
 from arraylake_core import Client
@@ -45,15 +47,15 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Make an environment with one requirement in it, ours from the wheels and the others from the registry."""
+def environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Make an environment with requirements in it, ours from the wheels and the others from the registry."""
     cache = uv("cache", "dir").strip()  # asked for while the home is the user's own, so that nothing is downloaded twice
 
-    def make(requirement: str) -> Path:
+    def make(*requirements: str) -> Path:
         directory = tmp_path_factory.mktemp("environment")
         uv("venv", "--quiet", "--cache-dir", cache, "--python", sys.executable, directory)
         python = directory / "bin" / "python"
-        uv("pip", "install", "--quiet", "--cache-dir", cache, "--python", python, "--find-links", wheels, requirement)
+        uv("pip", "install", "--quiet", "--cache-dir", cache, "--python", python, "--find-links", wheels, *requirements)
         return directory / "bin"
 
     return make
@@ -86,7 +88,7 @@ def test_wheels_are_whole(wheels: Path) -> None:
 
 
 def test_the_five_lines_in_an_empty_environment(
-    environment: Callable[[str], Path], run: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
+    environment: Callable[..., Path], run: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
 ) -> None:
     bin_directory = environment("arraylake-core[s3,icechunk]")
     done = run(bin_directory / "python", "-W", "error", "-c", FIVE_LINES)
@@ -113,7 +115,7 @@ def test_the_five_lines_in_an_empty_environment(
 
 
 def test_bare_the_core_says_which_extra_to_install(
-    environment: Callable[[str], Path], run: Callable[..., "subprocess.CompletedProcess[str]"]
+    environment: Callable[..., Path], run: Callable[..., "subprocess.CompletedProcess[str]"]
 ) -> None:
     bin_directory = environment("arraylake-core")
     done = run(bin_directory / "python", "-c", "from arraylake_core import Client\nClient().create_repo('me/weather')")
@@ -122,3 +124,36 @@ def test_bare_the_core_says_which_extra_to_install(
     assert 'pip install "arraylake-core[icechunk]"' in done.stderr.splitlines()[-1]
     assert run(bin_directory / "arraylake-core", "plugins", "list").returncode == 0
     assert run(bin_directory / "arraylake-core", "repo", "list", "me").returncode == 0
+
+
+def test_plugins_of_strangers_pass_their_tests_from_their_wheels(
+    wheels: Path, environment: Callable[..., Path], run: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
+) -> None:
+    for example in EXAMPLES:
+        uv("build", "--quiet", "--wheel", "--directory", ROOT / "examples" / example, "--out-dir", wheels)
+    names = ["arraylake-sftp", "arraylake-vault", "arraylake-plain-zarr"]
+    bin_directory = environment(*(f"{name}[test]" for name in names))
+    listed = run(bin_directory / "arraylake-core", "plugins", "list", "--output", "json")
+    assert listed.returncode == 0, listed.stderr
+    assert [name for name in names if f'"{name}"' not in listed.stdout] == []
+    assert "broken" not in listed.stdout
+    for example in EXAMPLES:
+        # A copy of the tests and their settings, and nothing of the package: that comes from the wheel.
+        copied = tmp_path / example
+        copied.mkdir()
+        shutil.copy(ROOT / "examples" / example / "pyproject.toml", copied)
+        shutil.copytree(ROOT / "examples" / example / "tests", copied / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+        tested = run(
+            bin_directory / "python",
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--rootdir",
+            copied,
+            "-c",
+            copied / "pyproject.toml",
+            copied,
+        )
+        assert tested.returncode == 0, tested.stdout[-4000:] + tested.stderr

@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 
 from arraylake_core import config
-from arraylake_core.plugins import default_registry
 from tests.servers.azurite import Azurite, running_azurite
+from tests.servers.distribution import installed
 from tests.servers.gcs import FakeGCS, find_fake_gcs, running_gcs
 from tests.servers.google_tokens import GoogleTokens
 from tests.servers.lying_proxy import Lie, lying_proxy
@@ -136,14 +136,10 @@ def sftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpServer
 
 
 @pytest.fixture(scope="module")
-def sftp_plugin() -> Iterator[Path]:
+def sftp_plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Install a stranger's distribution with the platform "sftp", here and in processes that are started from here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(PLUGIN)
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(PLUGIN), os.environ.get("PYTHONPATH")])))
-        default_registry.cache_clear()
-        yield PLUGIN
-    default_registry.cache_clear()
+    with installed(PLUGIN, tmp_path_factory.mktemp("site")) as plugin:
+        yield plugin
 
 
 @pytest.fixture

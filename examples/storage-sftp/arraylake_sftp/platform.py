@@ -1,22 +1,20 @@
-"""The storage platform "sftp", as a stranger would write it: ``sftp://alias/prefix``, which only fsspec reaches.
+"""``sftp://alias/prefix``: directories of SFTP servers, which only fsspec reaches.
 
 Of the server's address nothing is in the URI; the key that opens it lies in a file of the machine, as SSH users keep it.
 """
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from arraylake_core.backends import AnonymousCredentials, Credentials, Location, StorageIdentity, StoragePlatform
 from arraylake_core.errors import CredentialsError, InvalidOptionError
-from arraylake_core.hookspecs import hookimpl
 from arraylake_core.names import join_prefix
 
 if TYPE_CHECKING:
     from fsspec.implementations.sftp import SFTPFileSystem
 
-__all__ = ["SftpOptions", "SftpPlatform", "arraylake_storage_platforms"]
+__all__ = ["SftpOptions", "SftpPlatform"]
 
 
 class SftpOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +60,7 @@ class SftpPlatform(StoragePlatform):
         """Return fsspec's SFTPFileSystem, made fit for threads."""
         if not isinstance(credentials, AnonymousCredentials):
             raise CredentialsError("the platform 'sftp' has its key in a file: set auth_config={'method': 'anonymous'}")
-        from arraylake_sftp_files import ThreadedSFTPFileSystem
+        from arraylake_sftp.files import ThreadedSFTPFileSystem
 
         options = _options(location)
         return ThreadedSFTPFileSystem(
@@ -78,9 +76,3 @@ def _options(location: Location) -> SftpOptions:
     if not isinstance(location.options, SftpOptions):
         raise InvalidOptionError("an sftp bucket needs host, user, host_key and identity_file in extra_config")
     return location.options
-
-
-@hookimpl
-def arraylake_storage_platforms() -> Iterable[StoragePlatform]:
-    """Return the storage platform of this plugin."""
-    return [SftpPlatform()]

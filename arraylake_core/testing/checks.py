@@ -1,0 +1,72 @@
+"""What several kits look at: what an import loads, and what blocks an event loop."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from blockbuster import BlockBuster
+
+__all__ = ["CANARY", "HEAVY", "heavy_imports", "nothing_blocks"]
+
+CANARY = "CANARY-of-the-kit"
+"""The value for a secret field: wherever it shows, a secret has leaked."""
+
+# What a plugin may not import before it is used: each costs every start of every program.
+HEAVY = (
+    "adlfs",
+    "aiobotocore",
+    "aiohttp",
+    "asyncssh",
+    "azure",
+    "botocore",
+    "fsspec",
+    "gcsfs",
+    "google",
+    "httpx",
+    "icechunk",
+    "numpy",
+    "obstore",
+    "pandas",
+    "paramiko",
+    "requests",
+    "s3fs",
+    "sqlalchemy",
+    "xarray",
+    "zarr",
+)
+
+_SCRIPT = """
+import importlib, sys
+module = importlib.import_module({module!r})
+for hook in ("arraylake_storage_platforms", "arraylake_auth_methods", "arraylake_repo_kinds"):
+    getattr(module, hook, list)()
+print(*sorted(set({heavy!r}).intersection(sys.modules)))
+"""
+
+
+def heavy_imports(backend: object) -> list[str]:
+    """Return what of HEAVY a new process has loaded after it imported the package of a backend, and asked it for its backends."""
+    script = _SCRIPT.format(module=type(backend).__module__.partition(".")[0], heavy=HEAVY)
+    command = [sys.executable, "-W", "error", "-c", script]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the line above
+    assert run.returncode == 0, run.stderr
+    return run.stdout.split()
+
+
+@contextmanager
+def nothing_blocks() -> Iterator[None]:
+    """Let whatever sleeps or waits for a connection on a running event loop raise ``blockbuster.BlockingError``."""
+    detector = BlockBuster()
+    functions = [
+        function
+        for name, function in detector.functions.items()
+        if name.startswith(("time.", "socket.", "ssl.", "builtins.input"))
+    ]
+    for function in functions:
+        function.activate()
+    try:
+        yield
+    finally:
+        for function in functions:
+            function.deactivate()
