@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from arraylake_core import hookspecs
 from arraylake_core.cli.console import note
 from arraylake_core.errors import AlreadyExistsError, InvalidNameError
 from arraylake_core.names import shown
@@ -61,6 +60,8 @@ def write_plugin(family: Family, name: str, directory: Path) -> Path:
     AlreadyExistsError
         There is something at its place.
     """
+    from arraylake_core import hookspecs
+
     if not _NAME.match(name) or len(name) > 40:
         raise InvalidNameError(f"{shown(name)} is no name for a plugin: use lower-case letters, digits and '-', such as 'webdav'")
     project = directory / f"arraylake-{name}"
