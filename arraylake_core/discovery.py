@@ -235,8 +235,10 @@ def installed_plugins() -> list[Candidate]:
 
 
 def _info(entry: "EntryPoint") -> PluginInfo:
-    dist = entry.dist
-    name, version = (dist.name or "unknown", dist.version or "") if dist is not None else ("unknown", "")
+    name, version = "unknown", ""
+    if entry.dist is not None:
+        metadata = entry.dist.metadata  # read once: each of name and version would take the file apart anew
+        name, version = str(metadata["Name"] or name), str(metadata["Version"] or version)
     info = PluginInfo(
         name=_harmless(entry.name, 100),
         distribution=_harmless(name, 100),

@@ -159,7 +159,7 @@ class StorageFileTests:
     ) -> None:
         """With FileNotFoundError, and never as if it were empty."""
         filesystem, path = platform.filesystem(location, await provider.get()), platform.path(location)
-        for attempt in (filesystem.cat_file, filesystem.info, filesystem.ls, filesystem.open):
+        for attempt in (filesystem.cat_file, filesystem.info, filesystem.ls):
             with pytest.raises(FileNotFoundError):
                 attempt(f"{path}/never/there")
 

@@ -80,7 +80,11 @@ def test_wheels_are_whole(wheels: Path) -> None:
         package = next(path.parent for path in project.glob("*/py.typed"))
         with zipfile.ZipFile(wheels / f"{stem}-py3-none-any.whl") as wheel:
             names = set(wheel.namelist())
-        ours = {path.relative_to(project).as_posix() for path in package.rglob("*") if path.suffix in {".py", ".mako", ".typed"}}
+        ours = {
+            path.relative_to(project).as_posix()
+            for path in package.rglob("*")
+            if path.suffix in {".py", ".mako", ".typed", ".tmpl"}
+        }
         assert ours - names == set()
         assert {name.partition("/")[0] for name in names} == {package.name, f"{stem}.dist-info"}
         assert any(name.endswith("/LICENSE") for name in names) or project != ROOT

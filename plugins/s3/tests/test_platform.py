@@ -58,6 +58,10 @@ class S3Tests(StoragePlatformTests):
     def provider(self) -> CredentialProvider:
         return CredentialProvider(Keys("admin"))
 
+    @pytest.fixture
+    def intruder(self) -> CredentialProvider:
+        return CredentialProvider(Keys("reader"))
+
 
 WRONG_ENDPOINTS = (
     ({"endpoint_url": "ftp://host"}, "https:// or http://"),
