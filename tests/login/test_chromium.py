@@ -6,29 +6,34 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.servers.chromium import browser_command
+import pytest
+
+from tests.servers.chromium import Browser
 from tests.servers.oidc import OidcProvider
 
 
-def test_p6_a_person_logs_in_by_chromium(oidc_provider: OidcProvider, own_home: Path, tmp_path: Path) -> None:
+def test_p6_a_person_logs_in_by_chromium(oidc_provider: OidcProvider, chromium: Browser, own_home: Path) -> None:
     environment = os.environ | {
         "ARRAYLAKE_LOGIN__ISSUER": oidc_provider.issuer,
         "ARRAYLAKE_LOGIN__CLIENT_ID": oidc_provider.client_id,
         "ARRAYLAKE_LOGIN__DIR": str(own_home / "logins"),
         "ARRAYLAKE_LOGIN__STORE": "file",
-        "BROWSER": str(browser_command(tmp_path, "grace@example.org")),
+        "BROWSER": str(chromium.command("grace@example.org")),
     }
 
     def command(*words: str) -> "subprocess.CompletedProcess[str]":
         line = [sys.executable, "-m", "arraylake_core.cli", "auth", *words]
-        return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=150, check=False)
+        try:
+            return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=90, check=False)
+        except subprocess.TimeoutExpired as error:
+            pytest.fail(f"{words}: {error.stderr!r}; the browser: {chromium.errors.read_text()}")
 
     done = command("login", "--browser")
-    assert done.returncode == 0, done.stderr + (tmp_path / "errors.txt").read_text()
+    assert done.returncode == 0, done.stderr + chromium.errors.read_text()
     assert "as 'grace@example.org'" in done.stderr
-    assert "has your answer" in json.loads((tmp_path / "seen.json").read_text())["text"]
+    assert "has your answer" in json.loads(chromium.seen.read_text())["text"]
     status = json.loads(command("status", "--output", "json").stdout)
     assert (status["email"], status["can_be_renewed"]) == ("grace@example.org", True)
     token = command("token")
     assert token.stdout.count(".") == 2
-    assert token.stdout.strip() not in done.stderr + done.stdout + (tmp_path / "seen.json").read_text()
+    assert token.stdout.strip() not in done.stderr + done.stdout + chromium.seen.read_text()
