@@ -1,5 +1,7 @@
 """Providers, and whoever is in between, that do what no honest one would: each is refused, and told by a message of its own."""
 
+import asyncio
+import threading
 import time
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -32,8 +34,6 @@ async def by_browser(
 
 
 def _in_thread(call: Callable[[str], bool], url: str) -> bool:
-    import threading
-
     threading.Thread(target=call, args=(url,)).start()
     return True
 
@@ -162,17 +162,20 @@ async def test_p6_a_browser_that_comes_back_when_it_is_left_blocks_nothing(
     """As those of the terminal do; and what the provider's own link asks for stays in it."""
     issuer.told["metadata"] = {"authorization_endpoint": f"{issuer.issuer}/auth?tenant=acme"}
     seen: list[dict[str, str]] = []
+    is_answered = threading.Event()
 
     def opened(url: str) -> bool:
         asked = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
         seen.append(asked)
         issuer.told["/token"] = (200, {"id_token": issuer.token(nonce=asked["nonce"])})
         urlopen(f"{asked['redirect_uri']}?{urlencode({'code': 'code', 'state': asked['state']})}", timeout=10).close()
+        is_answered.set()
         return True
 
     monkeypatch.setattr("webbrowser.open", opened)
     async with AsyncClient("memory://") as client:
         await client.login(browser=True)
+    assert await asyncio.to_thread(is_answered.wait, 10)
     assert (seen[0]["tenant"], seen[0]["code_challenge_method"]) == ("acme", "S256")
 
 

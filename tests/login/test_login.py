@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import multiprocessing
 import os
 import re
 import signal
@@ -11,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import aiohttp
@@ -160,24 +160,39 @@ def _take_token(_: int) -> str:
     return token.reveal()
 
 
-def _in_process(directory: str, results: "multiprocessing.Queue[str]") -> None:
-    with config.set({"login.dir": directory, "login.store": "file"}):
-        results.put(_take_token(0))
+_WAITING = """
+import asyncio, sys
+from arraylake_core import config
+from arraylake_core.login.account import Account
+config.set({"login.dir": sys.argv[1], "login.store": "file"})
+print("ready", flush=True)
+sys.stdin.readline()
+print(asyncio.run(Account(sys.argv[2]).token()).reveal())
+"""
 
 
 def test_p7_twenty_processes_at_expiry_make_one_call(oidc_provider: OidcProvider, logins: Path) -> None:
     _logged_in(oidc_provider, due=True)
     before = oidc_provider.counts()["/token"]
-    context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    workers = [context.Process(target=_in_process, args=(str(logins), results)) for _ in range(20)]
-    for worker in workers:
-        worker.start()
-    found = {results.get(timeout=120) for _ in workers}
-    for worker in workers:
-        worker.join()
+    command = [sys.executable, "-c", _WAITING, str(logins), SERVICE]
+    with ExitStack() as running:
+        workers = [
+            running.enter_context(subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            for _ in range(20)
+        ]
+        # They wait for one another, so that all of them find the token at its end.
+        for worker in workers:
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "ready\n"
+        for worker in workers:
+            assert worker.stdin is not None
+            worker.stdin.write("go\n")
+            worker.stdin.flush()
+        found = [worker.communicate(timeout=120)[0].strip() for worker in workers]
     assert oidc_provider.counts()["/token"] == before + 1
-    assert len(found) == 1
+    kept = kept_login(SERVICE).read()
+    assert kept is not None
+    assert set(found) == {kept.id_token.reveal()}
 
 
 async def test_p7_many_tasks_and_threads_make_one_call(oidc_provider: OidcProvider, logins: Path) -> None:

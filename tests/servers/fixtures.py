@@ -11,6 +11,7 @@ import pytest
 
 from arraylake_core import config
 from tests.servers.azurite import Azurite, running_azurite
+from tests.servers.chromium import Browser, installed_browser
 from tests.servers.distribution import installed
 from tests.servers.gcs import FakeGCS, find_fake_gcs, running_gcs
 from tests.servers.google_tokens import GoogleTokens
@@ -181,3 +182,10 @@ def postgres_database(postgres: Postgres) -> Iterator[str]:
     name = postgres.new_database()
     yield postgres.uri(name)
     postgres.drop(name)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """A browser without a screen."""
+    with installed_browser() as browser:
+        yield browser

@@ -19,9 +19,17 @@ def require_npm() -> None:
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
 
 
-def npm_package(name: str, version: str) -> Path:
-    """Return the directory whose ``node_modules`` has a package, which is installed there where it is not yet."""
-    place = user_cache_path("arraylake-core-tests") / "npm" / f"{name}-{version}"
+def npm_package(name: str, version: str, *more: str) -> Path:
+    """Return the directory whose ``node_modules`` has a package, which is installed there where it is not yet.
+
+    Parameters
+    ----------
+    name, version
+        The package.
+    more
+        What must be beside it, as in ``other@1.0``.
+    """
+    place = user_cache_path("arraylake-core-tests") / "npm" / f"{name.replace('/', '-')}-{version}"
     place.parent.mkdir(parents=True, exist_ok=True)
     done = place / "installed"
     with FileLock(f"{place}.lock"):
@@ -37,6 +45,7 @@ def npm_package(name: str, version: str) -> Path:
                 "--no-fund",
                 "--loglevel=error",
                 f"{name}@{version}",
+                *more,
             ]
             found = subprocess.run(command, capture_output=True, text=True, timeout=300)
             if found.returncode:

@@ -1,9 +1,15 @@
 """Logins with identity providers: who is let in, with which rights, and what is refused."""
 
-from collections.abc import Iterator
+import os
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cloudpickle
 import pytest
 from joserfc.jwk import RSAKey
 
@@ -11,7 +17,11 @@ from arraylake_core import Client, config
 from arraylake_core.catalog.sql_catalog import SqlCatalog
 from arraylake_core.errors import AuthenticationError, InvalidOptionError
 from arraylake_core.login.account import account_of
+from arraylake_core.login.provider import LoginSettings
+from arraylake_core.login.storage import kept_login
+from arraylake_core.login.tokens import TokenSet
 from arraylake_core.people import Role
+from arraylake_core.secret import Secret
 from arraylake_core.service.oidc.issuers import Issuer, parse_issuers
 from arraylake_core.service.settings import ServiceSettings, settings_from_config
 from tests.servers.bad_issuer import BadIssuer, bad_issuer
@@ -74,11 +84,6 @@ def test_a_login_of_a_certified_provider_is_let_in(catalog: SqlCatalog, oidc_pro
 
 def test_a_client_works_with_a_login(catalog: SqlCatalog, oidc_provider: OidcProvider, own_home: Path) -> None:
     """Kept for the user of this machine, found by a client without a token, and by the command line."""
-    from arraylake_core.login.provider import LoginSettings
-    from arraylake_core.login.storage import kept_login
-    from arraylake_core.login.tokens import TokenSet
-    from arraylake_core.secret import Secret
-
     entry = Issuer(issuer=oidc_provider.issuer, client_id=oidc_provider.client_id, roles={"lake-admins": {"acme": Role.Admin}})
     settings = {"login.dir": str(own_home / "logins"), "login.store": "file"}
     account_of.cache_clear()
@@ -100,6 +105,74 @@ def test_a_client_works_with_a_login(catalog: SqlCatalog, oidc_provider: OidcPro
         repo.commit("By a login")
         assert repo.commit_log[0].author.email == "admin-grace@example.org"
     account_of.cache_clear()
+
+
+_WORKER = """
+import pickle, sys
+print(*[org.name for org in pickle.load(sys.stdin.buffer).list_orgs()])
+"""
+
+
+@pytest.fixture
+def kept(issuer: BadIssuer, service: RunningService, own_home: Path) -> Iterator[Callable[..., TokenSet]]:
+    """Keep a login to the service, as if it held until 2096, whatever its token says."""
+
+    def keep(token: str) -> TokenSet:
+        tokens = TokenSet(
+            settings=LoginSettings(issuer=issuer.issuer, client_id="cli"),
+            id_token=Secret(token),
+            refresh_token=Secret("CANARY-refresh"),
+            expires=4e9,
+        )
+        kept_login(service.uri).prepare()
+        kept_login(service.uri).write(tokens)
+        return tokens
+
+    account_of.cache_clear()
+    with config.set({"login.dir": str(own_home / "logins"), "login.store": "file"}):
+        yield keep
+    account_of.cache_clear()
+
+
+def test_p7_a_login_that_the_service_refuses_is_renewed_once_and_the_request_repeated(
+    issuer: BadIssuer, service: RunningService, kept: Callable[..., TokenSet]
+) -> None:
+    old = int(time.time()) - 7200
+    kept(issuer.token(groups=["lake-admins"], iat=old, exp=old + 3600))
+    issuer.told["/token"] = (200, {"id_token": issuer.token(groups=["lake-admins"]), "refresh_token": "CANARY-second"})
+    with Client(service.uri) as client:
+        assert list(client.list_repos("acme")) == []
+        assert list(client.list_repos("acme")) == []
+    assert issuer.asked("/token") == 1
+    found = kept_login(service.uri).read()
+    assert found is not None
+    assert found.refresh_token == Secret("CANARY-second")
+
+
+def test_p11_a_client_that_is_pickled_has_no_login_in_it_and_finds_that_of_its_user(
+    issuer: BadIssuer, service: RunningService, kept: Callable[..., TokenSet], own_home: Path
+) -> None:
+    token = issuer.token(groups=["lake-admins"])
+    kept(token)
+    with Client(service.uri) as client:
+        expected = [org.name for org in client.list_orgs()]
+        for dumps in (pickle.dumps, cloudpickle.dumps):
+            handed = dumps(client)
+            assert b"CANARY" not in handed
+            assert not [start for start in range(len(token) - 11) if token[start : start + 12].encode() in handed]
+    assert "acme" in expected
+
+    def work() -> subprocess.CompletedProcess[bytes]:
+        environment = os.environ | {"ARRAYLAKE_LOGIN__DIR": str(own_home / "logins"), "ARRAYLAKE_LOGIN__STORE": "file"}
+        return subprocess.run(
+            [sys.executable, "-c", _WORKER], input=handed, capture_output=True, timeout=120, env=environment, check=False
+        )
+
+    assert work().stdout.decode().split() == expected
+    kept_login(service.uri).delete()
+    without = work()
+    assert without.returncode != 0
+    assert b"auth login" in without.stderr
 
 
 @pytest.mark.parametrize(
