@@ -11,6 +11,9 @@ from platformdirs import user_cache_path
 
 __all__ = ["npm_package", "require_npm"]
 
+# Looked up now: a server that a test starts has a home of its own, where everything would be installed again.
+_CACHE = user_cache_path("arraylake-core-tests") / "npm"
+
 
 def require_npm() -> None:
     """Fail in CI, and skip elsewhere, where there is no Node."""
@@ -21,7 +24,7 @@ def require_npm() -> None:
 
 def npm_package(name: str, version: str) -> Path:
     """Return the directory whose ``node_modules`` has a package, which is installed there where it is not yet."""
-    place = user_cache_path("arraylake-core-tests") / "npm" / f"{name}-{version}"
+    place = _CACHE / f"{name}-{version}"
     place.parent.mkdir(parents=True, exist_ok=True)
     done = place / "installed"
     with FileLock(f"{place}.lock"):
