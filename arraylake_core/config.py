@@ -179,6 +179,12 @@ SETTINGS = (
     Setting("delegation.azure.client_secret", str, None, "Its secret.", True),
     Setting("delegation.azure.client_secret_file", str, None, "A file that has its secret."),
     Setting(
+        "delegation.azure.blob_endpoint",
+        str,
+        None,
+        "The one blob endpoint outside of Azure's clouds that tokens of Entra may go to.",
+    ),
+    Setting(
         "delegation.azure.login_endpoint",
         str,
         None,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from arraylake_core.backends.credentials import AnonymousCredentials, CredentialProvider
 from arraylake_core.backends.object_store import open_object_store
+from arraylake_core.backends.object_store.azure import delete_singly, needs_single_deletes
 from arraylake_core.backends.storage import Location, StoragePlatform
 from arraylake_core.errors import ArraylakeError, StorageError
 
@@ -34,7 +35,7 @@ async def remove_all(platform: StoragePlatform, location: Location, credentials:
     spec = platform.object_store(location, credentials)
     try:
         if spec is not None and await _by_obstore(spec):
-            await _remove_objects(await open_object_store(spec))
+            await _remove_objects(await open_object_store(spec), spec)
         else:
             filesystem = platform.filesystem(location, await credentials.get())
             await asyncio.to_thread(filesystem.rm, platform.path(location), recursive=True)
@@ -55,11 +56,13 @@ async def _by_obstore(spec: "ObjectStoreSpec") -> bool:
     return spec.protocol != "gcs" or not isinstance(await spec.credentials.get(), AnonymousCredentials)
 
 
-async def _remove_objects(store: "ObjectStore") -> None:
+async def _remove_objects(store: "ObjectStore", spec: "ObjectStoreSpec") -> None:
     import obstore
 
+    singly = await needs_single_deletes(spec)
     async for page in obstore.list(store, chunk_size=1000):
-        await _delete(store, [found["path"] for found in page])
+        paths = [found["path"] for found in page]
+        await (delete_singly(spec, paths) if singly else _delete(store, paths))
 
 
 async def _delete(store: "ObjectStore", paths: list[str]) -> None:

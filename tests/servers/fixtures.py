@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from arraylake_core import config
+from tests.servers.azure_lake import CLIENT_ID, CLIENT_SECRET, AzureLake, running_azure_lake
 from tests.servers.azurite import Azurite, running_azurite
 from tests.servers.chromium import Browser, installed_browser
 from tests.servers.distribution import installed
@@ -40,6 +41,27 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
     require_npm()
     with running_azurite(tmp_path_factory.mktemp("azurite")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def azure_lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureLake]:
+    """A running Azure Data Lake account, which takes tokens and signatures for directories; without Node as above."""
+    require_npm()
+    with running_azure_lake(tmp_path_factory.mktemp("azure-lake")) as lake:
+        yield lake
+
+
+@pytest.fixture
+def azure_operator(azure_lake: AzureLake) -> Iterator[AzureLake]:
+    """The same, with the settings by which a deployment signs there."""
+    settings = {
+        "delegation.azure.client_id": CLIENT_ID,
+        "delegation.azure.client_secret": CLIENT_SECRET,
+        "delegation.azure.login_endpoint": azure_lake.origin,
+        "delegation.azure.blob_endpoint": azure_lake.endpoint,
+    }
+    with config.set(settings):
+        yield azure_lake
 
 
 @pytest.fixture(scope="session")

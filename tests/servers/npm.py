@@ -11,6 +11,9 @@ from platformdirs import user_cache_path
 
 __all__ = ["npm_package", "require_npm"]
 
+# Looked up now: a server that a test starts has a home of its own, where everything would be installed again.
+_CACHE = user_cache_path("arraylake-core-tests") / "npm"
+
 
 def require_npm() -> None:
     """Fail in CI, and skip elsewhere, where there is no Node."""
@@ -29,7 +32,7 @@ def npm_package(name: str, version: str, *more: str) -> Path:
     more
         What must be beside it, as in ``other@1.0``.
     """
-    place = user_cache_path("arraylake-core-tests") / "npm" / f"{name.replace('/', '-')}-{version}"
+    place = _CACHE / f"{name.replace('/', '-')}-{version}"
     place.parent.mkdir(parents=True, exist_ok=True)
     done = place / "installed"
     with FileLock(f"{place}.lock"):

@@ -16,6 +16,7 @@ from arraylake_core.login.provider import LoginSettings
 from arraylake_core.login.storage import kept_login
 from arraylake_core.login.tokens import TokenSet
 from arraylake_core.secret import Secret
+from tests.servers.azure_lake import TENANT as AZURE_TENANT
 from tests.servers.azurite import ACCOUNT as AZURE_ACCOUNT
 from tests.servers.azurite import KEY as AZURE_KEY
 from tests.servers.gcs import PUBLIC_BUCKET
@@ -161,11 +162,22 @@ def _azure(auth: str) -> Callable[[pytest.FixtureRequest], BucketConfig]:
     return make
 
 
+def _azure_lake(request: pytest.FixtureRequest) -> BucketConfig:
+    server = request.getfixturevalue("azure_operator")
+    return {
+        "nickname": "tried",
+        "uri": f"azure://{server.azurite.make_container(f'lake-{uuid4().hex[:12]}')}/lake",
+        "extra_config": {"endpoint_url": server.endpoint, "hierarchical_namespace": True},
+        "auth_config": {"method": "azure_credential_delegation", "tenant_id": AZURE_TENANT, "storage_account": AZURE_ACCOUNT},
+    }
+
+
 PLACES: dict[tuple[str, str], Place] = {
     ("file", "anonymous"): Place(_files),
     ("memory", "anonymous"): Place(_memory),
     ("gs", "anonymous"): Place(_gcs, frozenset({"v1"})),
     **{("azure", auth): Place(_azure(auth)) for auth in ("azure_account_key", "azure_sas")},
+    ("azure", "azure_credential_delegation"): Place(_azure_lake),
     # Google's S3-compatible API, by HMAC keys, at a server that speaks the S3 API.
     ("gs", "hmac"): Place(_s3("gs", "hmac")),
     **{(name, "oauth"): Place(_logged_in(name)) for name in ("s3", "s3-compatible", "minio", "gs")},
@@ -176,10 +188,7 @@ PLACES: dict[tuple[str, str], Place] = {
 """By platform and auth method."""
 
 UNTRIED: dict[tuple[str, str], str] = {
-    **{
-        ("azure", auth): "needs Microsoft Entra: tried with Azurite, for signatures, in plugins/azure/tests/test_delegation.py"
-        for auth in ("azure_credential_delegation", "oauth")
-    },
+    ("azure", "oauth"): "needs Microsoft Entra: tried with Azurite, for signatures, in plugins/azure/tests/test_delegation.py",
     ("azure", "anonymous"): "read only: Azure lets nobody write without credentials; plugins/azure/tests read a public container",
     ("gs", "anonymous"): "read only: Icechunk would sign what it writes with the identity of the machine",
     **{

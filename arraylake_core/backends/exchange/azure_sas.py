@@ -5,11 +5,13 @@ https://learn.microsoft.com/rest/api/storageservices/create-user-delegation-sas
 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 import msgspec
 
 from arraylake_core.backends.credentials import AzureCredentials
+from arraylake_core.backends.delegation import operator_setting
 from arraylake_core.backends.exchange.azure import AzureToken
 from arraylake_core.backends.exchange.http import post_raw
 from arraylake_core.errors import CredentialsError, PluginError
@@ -26,6 +28,7 @@ __all__ = ["is_confined", "user_delegation_sas"]
 
 _VERSION = "2022-11-02"
 _CLOCKS = timedelta(minutes=5)
+_CLOUDS = (".blob.core.windows.net", ".blob.core.chinacloudapi.cn", ".blob.core.usgovcloudapi.net")
 _FIELDS = {
     "SignedOid": "signed_oid",
     "SignedTid": "signed_tid",
@@ -63,15 +66,27 @@ async def user_delegation_sas(
     Raises
     ------
     CredentialsError
-        The account gives no key for that.
+        The endpoint is not Azure's, or the account gives no key for that.
     """
-    if not endpoint.startswith("https://"):
-        raise CredentialsError("a token of Entra goes over https only: give an endpoint_url that begins with https://")
+    _require_trusted(account, endpoint)
     begin, end = utc_now() - _CLOCKS, min(utc_now() + timedelta(seconds=seconds), token.expiration)
     key = await _delegation_key(token, endpoint, begin, end)
     return AzureCredentials(
         storage_account=account, sas_token=Secret(_signature(key, account, location, access, begin, end)), expiration=end
     )
+
+
+def _require_trusted(account: str, endpoint: str) -> None:
+    """Raise where the token would go to a server that a bucket config merely names: whoever runs that could use it on every account it opens."""
+    chosen = operator_setting("azure.blob_endpoint")
+    if chosen is not None and endpoint.rstrip("/") == chosen.rstrip("/"):
+        return
+    found = urlsplit(endpoint)
+    if found.scheme != "https" or found.netloc.removesuffix(":443") not in {f"{account}{cloud}" for cloud in _CLOUDS}:
+        raise CredentialsError(
+            "a token of Entra goes to Azure over https only, and the bucket's endpoint_url is not the account's there: leave endpoint_url out, or let the "
+            "operator set delegation.azure.blob_endpoint to it"
+        )
 
 
 async def _delegation_key(token: AzureToken, endpoint: str, begin: datetime, end: datetime) -> "UserDelegationKey":

@@ -1,15 +1,22 @@
 """obstore over Azure Blob Storage."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
 from arraylake_core.backends.credentials import AnonymousCredentials, AzureCredentials, CredentialProvider, Credentials
 from arraylake_core.backends.storage import ObjectStoreSpec
 from arraylake_core.errors import CredentialsError
+from arraylake_core.names import join_prefix
 
 if TYPE_CHECKING:
     from obstore.store import AzureCredential, AzureStore
 
-__all__ = ["azure_credentials", "azure_endpoint", "open_azure_store"]
+__all__ = ["azure_credentials", "azure_endpoint", "delete_singly", "needs_single_deletes", "open_azure_store"]
+
+
+_AT_ONCE = 32
 
 
 async def open_azure_store(spec: ObjectStoreSpec, *, blocking: bool) -> "AzureStore":
@@ -53,6 +60,56 @@ def azure_credentials(credentials: Credentials) -> AzureCredentials:
             "the Azure credentials hold neither a shared access signature nor an account key nor a bearer token"
         )
     return credentials
+
+
+async def needs_single_deletes(spec: ObjectStoreSpec) -> bool:
+    """Tell whether objects are deleted by ``delete_singly``: obstore's requests to delete go to the container, and a signature for a directory doesn't."""
+    if spec.protocol != "azure" or spec.credentials is None:
+        return False
+    credentials = await spec.credentials.get()
+    token = credentials.sas_token if isinstance(credentials, AzureCredentials) else None
+    return token is not None and parse_qs(token.reveal().removeprefix("?")).get("sr") == ["d"]
+
+
+async def delete_singly(spec: ObjectStoreSpec, keys: Sequence[str]) -> None:
+    """Delete objects by a request for each; missing ones do no harm.
+
+    Parameters
+    ----------
+    spec
+        The place.
+    keys
+        The objects, relative to its prefix.
+
+    Raises
+    ------
+    PermissionError
+        The store refused.
+    """
+    from azure.core.credentials import AzureSasCredential
+    from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+    from azure.storage.blob.aio import ContainerClient
+
+    if spec.credentials is None:
+        raise CredentialsError("an Azure store was described without credentials: name an auth method, if only anonymous")
+    token = azure_credentials(await spec.credentials.get()).sas_token
+    if token is None:
+        raise CredentialsError("objects are deleted one by one with a shared access signature alone")
+    signature = AzureSasCredential(token.reveal().removeprefix("?"))
+    async with ContainerClient(azure_endpoint(spec), spec.bucket, credential=signature) as client:
+
+        async def one(key: str) -> None:
+            try:
+                await client.delete_blob(join_prefix(spec.prefix, key))
+            except ResourceNotFoundError:
+                return
+            except HttpResponseError as error:
+                if error.status_code in (401, 403):
+                    raise PermissionError("the store refused") from None
+                raise
+
+        for begin in range(0, len(keys), _AT_ONCE):
+            await asyncio.gather(*map(one, keys[begin : begin + _AT_ONCE]))
 
 
 class AzureCredentialCallback:

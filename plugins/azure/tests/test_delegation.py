@@ -68,6 +68,7 @@ def entra(secure: Azurite, monkeypatch: pytest.MonkeyPatch) -> Iterator[Misbehav
             "delegation.azure.login_endpoint": server.uri,
             "delegation.azure.client_id": "deployment",
             "delegation.azure.client_secret": "CANARY-client-secret",
+            "delegation.azure.blob_endpoint": secure.endpoint,
         }
         with config.set(settings):
             yield server

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from arraylake_core.backends import AnonymousCredentials, ObjectStoreSpec, SignedCredentials, SignsRequests
 from arraylake_core.backends.object_store import open_object_store
+from arraylake_core.backends.object_store.azure import delete_singly, needs_single_deletes
 from arraylake_core.errors import ArraylakeError, StorageError
 
 if TYPE_CHECKING:
@@ -223,6 +224,12 @@ class ObstoreObjects:
         import obstore
         from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 
+        if keys and await needs_single_deletes(self._spec):
+            try:
+                await delete_singly(self._spec, keys)
+            except Exception as error:  # noqa: BLE001 - Azure's library has errors of its own
+                raise self._failed("delete", keys[0], error) from None
+            return
         store = await self.ready()
 
         async def one(key: str) -> None:
