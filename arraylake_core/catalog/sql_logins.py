@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from arraylake_core.catalog.engine import insert_missing
 from arraylake_core.catalog.sql_audit import AuditRecords
 from arraylake_core.catalog.sql_members import MemberRecords, user_id_of
 from arraylake_core.catalog.sql_tokens import TokenRecords
-from arraylake_core.catalog.tables import members, orgs, users
+from arraylake_core.catalog.tables import logins, members, orgs, users
 from arraylake_core.models import utc_now, validate_description
 from arraylake_core.people import Principal, Role, validate_email
 
@@ -19,12 +20,20 @@ class LoginRecords(MemberRecords, TokenRecords, AuditRecords):
     """Logins."""
 
     async def log_in(
-        self, email: str, *, issuer: str, names: tuple[str, str] = ("", ""), roles: Mapping[str, Role], only: str | None = None
+        self,
+        email: str,
+        *,
+        issuer: str,
+        issued: float,
+        names: tuple[str, str] = ("", ""),
+        roles: Mapping[str, Role],
+        only: str | None = None,
     ) -> Principal:
         """Return who has logged in, made where there is nobody of that address, with the roles that the claims give.
 
         A role that an admin gave stays as it is. One that claims of this issuer gave is changed by them, and taken away when they give none any more; the
-        last admin of an organization stays one.
+        last admin of an organization stays one. Claims are taken once, and never after later ones: a token that is older, or that another replica has seen,
+        gives nothing back that was taken away since.
 
         Parameters
         ----------
@@ -32,6 +41,8 @@ class LoginRecords(MemberRecords, TokenRecords, AuditRecords):
             The address, which the issuer has verified.
         issuer
             The identity provider.
+        issued
+            When it said all this, in seconds since 1970.
         names
             First and family name.
         roles
@@ -43,6 +54,8 @@ class LoginRecords(MemberRecords, TokenRecords, AuditRecords):
         # One transaction with the lines of the audit log.
         async with self.transaction(), self._write() as connection:
             user_id = await user_id_of(connection, email)
+            if not await _is_later(connection, user_id, issuer, issued):
+                return await self._logged_in(connection, user_id, only)
             if only is None:
                 await _set_names(connection, user_id, names)
             changed = await self._set_roles(connection, user_id, issuer, roles, only)
@@ -83,13 +96,21 @@ class LoginRecords(MemberRecords, TokenRecords, AuditRecords):
                 continue
             if is_member is None:
                 row = {"org_id": org_id, "user_id": user_id, "role": wanted, "created": utc_now(), "issuer": issuer}
-                await connection.execute(insert(members).values(row))
+                await insert_missing(connection, members, [row])
             else:
                 if has == Role.Admin and await self._is_last_admin(connection, org_id, user_id):
                     continue
                 await connection.execute(update(members).where(*here).values(role=wanted))
             changed[org] = wanted
         return changed
+
+
+async def _is_later(connection: AsyncConnection, user_id: str, issuer: str, issued: float) -> bool:
+    """Tell whether these claims are later than all that were taken, and note that they are the last now; others wait here until this login is done."""
+    await insert_missing(connection, logins, [{"user_id": user_id, "issuer": issuer, "issued": float("-1e308")}])
+    here = (logins.c.user_id == user_id, logins.c.issuer == issuer, logins.c.issued < issued)
+    later = update(logins).where(*here).values(issued=issued).returning(logins.c.user_id)
+    return (await connection.execute(later)).first() is not None
 
 
 async def _set_names(connection: AsyncConnection, user_id: str, names: tuple[str, str]) -> None:

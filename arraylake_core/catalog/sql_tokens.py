@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import uuid4
 
+from msgspec.structs import replace
 from sqlalchemy import CTE, ColumnElement, RowMapping, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -125,6 +126,9 @@ class TokenRecords(PrincipalRecords):
             known = await self._principal_of_user(connection, caller.user_id, org_id)
             if known is None and not caller.operator:
                 raise AuthenticationError("you are not known to this catalog any more: ask an admin to invite you")
+            # A login by the provider of one organization never acts as the operator whose address it has (P20).
+            if known is not None and not caller.operator:
+                known = replace(known, operator=False)
             return _Creator(known)
         fresh = await self._principal_of_token(connection, caller.id)
         if fresh is None:

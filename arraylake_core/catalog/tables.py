@@ -16,6 +16,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -41,6 +42,7 @@ __all__ = [
     "idempotency",
     "journal_entries",
     "journals",
+    "logins",
     "members",
     "metadata",
     "metadata_index",
@@ -287,6 +289,15 @@ members = Table(
     # Whose claims gave the role; without one, an admin did.
     Column("issuer", Text),
     Index("ix_members_user_id", "user_id"),
+)
+
+logins = Table(
+    "logins",
+    metadata,
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("issuer", Text, primary_key=True),
+    # When the token was issued whose claims were the last to be taken, in seconds since 1970.
+    Column("issued", Float, nullable=False),
 )
 
 grants = Table(

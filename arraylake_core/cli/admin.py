@@ -121,6 +121,7 @@ async def create_operator(
     async with _opened(database) as catalog, catalog.transaction():
         user = await catalog.ensure_user(email, operator=True)
         issued = await catalog.create_operator_token(user.email, "operator", expires=end_after(expires_days))
+        await catalog.add_audit(_console(), "", "create_operator", f"{user.email} is operator, by the token {issued.id}")
     show_token({"email": user.email}, issued, output)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["JsonFormatter", "log_failure", "log_request", "log_to_stderr"]
 
 _logger = logging.getLogger("arraylake_core.service")
+_PROBES = frozenset({"health", "ready"})
 
 
 class JsonFormatter(logging.Formatter):
@@ -46,8 +47,9 @@ def log_to_stderr(level: int = logging.INFO) -> None:
 
 
 def log_request(request: "web.Request", request_id: str, operation: str, who: "Principal", status: int, seconds: float) -> None:
-    """Log a request that was answered."""
-    if not _logger.isEnabledFor(logging.INFO):
+    """Log a request that was answered; probes that went well, which come every few seconds, for debugging only."""
+    level = logging.DEBUG if operation in _PROBES and status < 400 else logging.INFO
+    if not _logger.isEnabledFor(level):
         return
     fields = {
         "request_id": request_id,
@@ -62,7 +64,7 @@ def log_request(request: "web.Request", request_id: str, operation: str, who: "P
         "remote": request.remote,
     }
     # Made here: finding out which line of code logs takes longer than logging.
-    record = logging.LogRecord(_logger.name, logging.INFO, __file__, 0, "%s %s", (operation, status), None)
+    record = logging.LogRecord(_logger.name, level, __file__, 0, "%s %s", (operation, status), None)
     record.fields = fields
     _logger.handle(record)
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import NamedTuple, override
 from urllib.parse import SplitResult, urlsplit
 
-from aiohttp import TCPConnector, ThreadedResolver
+from aiohttp import AddrInfoType, TCPConnector, ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from arraylake_core.errors import InvalidOptionError
@@ -165,6 +165,7 @@ class _GuardedResolver(AbstractResolver):
     def __init__(self, allow: Sequence[str]) -> None:
         self._allow = tuple(allow)
         self._inner = ThreadedResolver()
+        self._given: set[str] = set()
 
     @override
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
@@ -172,7 +173,16 @@ class _GuardedResolver(AbstractResolver):
         found = await self._inner.resolve(host, port, family)
         if host.lower() not in _allowed(self._allow).hosts and not all(is_public(one["host"], self._allow) for one in found):
             raise OSError("the host has an address that is not public")
+        self._given.update(one["host"] for one in found)
         return found
+
+    def opened(self, address: AddrInfoType) -> socket.socket:
+        """Return a socket for an address that was resolved and checked, or, as nobody resolves those in URLs, is checked here."""
+        family, kind, protocol, _, where = address
+        host = str(where[0])
+        if host not in self._given and not is_public(host, self._allow):
+            raise OSError("the address is not public")
+        return socket.socket(family, kind, protocol)
 
     @override
     async def close(self) -> None:
@@ -181,8 +191,6 @@ class _GuardedResolver(AbstractResolver):
 
 
 def guarded_connector(allow: Sequence[str]) -> TCPConnector:
-    """Return an aiohttp connector that reaches public addresses only, and those that are allowed.
-
-    Addresses in URLs are not resolved, and so not seen here: check them with ``ensure_public`` first.
-    """
-    return TCPConnector(resolver=_GuardedResolver(allow), use_dns_cache=False, force_close=True)
+    """Return an aiohttp connector that reaches public addresses only, and those that are allowed."""
+    resolver = _GuardedResolver(allow)
+    return TCPConnector(resolver=resolver, socket_factory=resolver.opened, use_dns_cache=False, force_close=True)

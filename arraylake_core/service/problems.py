@@ -56,6 +56,8 @@ _STATUS: tuple[tuple[type[errors.ArraylakeError], int], ...] = (
     (errors.PluginError, 422),
     (errors.StorageError, 503),
     (errors.CatalogError, 503),
+    # What the service itself asks, such as an identity provider, does not answer.
+    (errors.ServiceError, 503),
 )
 
 _TITLES = {

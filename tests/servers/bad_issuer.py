@@ -50,7 +50,8 @@ class BadIssuer:
         return {"keys": [key.as_dict(private=False, use="sig") for key in self.keys]}
 
     def claims(self, **more: object) -> dict[str, object]:
-        now = int(time.time())
+        # With its fraction, so that of two tokens the later one is later.
+        now = time.time()
         claims = {
             "iss": self.issuer,
             "aud": "cli",

@@ -270,12 +270,13 @@ def test_p2_a_login_loses_what_its_person_loses(issuer: BadIssuer, service: Runn
     assert "acme" not in who(service, token)["roles"]
 
 
-def test_p16_an_issuer_in_the_service_s_own_network_is_not_asked(catalog: SqlCatalog, issuer: BadIssuer) -> None:
-    """By name, as addresses in URLs are the operator's own words."""
-    entry = Issuer(issuer=issuer.issuer.replace("127.0.0.1", "localhost"), client_id="cli")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_p16_an_issuer_in_the_service_s_own_network_is_not_asked(catalog: SqlCatalog, issuer: BadIssuer, host: str) -> None:
+    entry = Issuer(issuer=issuer.issuer.replace("127.0.0.1", host), client_id="cli")
     with serving(catalog, entry, allow=()) as service:
-        answer = service.ask("GET", "/user", issuer.token(iss=entry.issuer))
-        assert answer.status == 401
+        assert service.ask("GET", "/user", issuer.token(iss=entry.issuer)).status == 503
+        assert service.ask("GET", "/auth/config?target=client").status == 503
+        assert service.ask("POST", "/oauth/device/code", raw=b"client_id=cli").status == 503
     assert issuer.server.requests == []
 
 

@@ -1,6 +1,8 @@
 """The identity providers that a deployment trusts, and for what: the setting ``service.issuers``."""
 
+import re
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from urllib.parse import urlsplit
 
 import msgspec
@@ -10,6 +12,8 @@ from arraylake_core.names import shown, validate_org
 from arraylake_core.people import Role, highest
 
 __all__ = ["Issuer", "issuer_for", "parse_issuers"]
+
+_DOMAIN = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+\Z", re.ASCII)
 
 
 class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,6 +92,8 @@ def parse_issuers(value: Sequence[object]) -> tuple[Issuer, ...]:
         raise _wrong(
             "of several providers for the whole deployment, each must name its domains, so that none speaks for another's people"
         )
+    for one, other in combinations(issuers, 2):
+        _check_pair(one, other)
     return issuers
 
 
@@ -107,16 +113,40 @@ def _check(entry: Issuer) -> None:
         raise _wrong(f"{shown(entry.issuer)} must begin with https://")
     if not parts.hostname or parts.query or parts.fragment or parts.username is not None or not entry.issuer.isascii():
         raise _wrong(f"{shown(entry.issuer)} must be a URL without user, query and fragment")
-    if not entry.client_id:
-        raise _wrong(f"{entry.issuer} has no client_id")
+    if not entry.client_id or not (entry.client_id.isascii() and entry.client_id.isprintable()):
+        raise _wrong(f"{entry.issuer} has no client_id, or none in plain ASCII")
     if entry.org is not None:
         validate_org(entry.org)
         if not entry.domains:
             raise _wrong(
                 f"{entry.issuer} speaks for the organization {entry.org}: name the domains of its people's e-mail addresses"
             )
-    if any(domain != domain.lower() or "@" in domain or not domain for domain in entry.domains):
-        raise _wrong(f"the domains of {entry.issuer} are written in lower case, as in example.org")
+        if any(org != entry.org for given in entry.roles.values() for org in given):
+            raise _wrong(f"{entry.issuer} speaks for the organization {entry.org}, and can't give roles in others")
+    for org in {org for given in entry.roles.values() for org in given}:
+        validate_org(org)
+    if not all(_DOMAIN.match(domain) for domain in entry.domains):
+        raise _wrong(f"the domains of {entry.issuer} are written in lower case and whole, as in example.org")
+    if not {"openid", "email"} <= set(entry.scopes.split(" ")) or not (entry.scopes.isascii() and entry.scopes.isprintable()):
+        raise _wrong(f"the scopes of {entry.issuer} are words with a space between, openid and email among them")
+
+
+def _check_pair(one: Issuer, other: Issuer) -> None:
+    """Check what two entries mean together."""
+    if one.issuer != other.issuer:
+        if one.client_id == other.client_id:
+            raise _wrong(
+                f"{one.issuer} and {other.issuer} have the same client_id: give each its own, since official clients, which log in through the service, "
+                "say nothing else of where they belong"
+            )
+        if one.org is None and other.org is None and (both := set(one.domains) & set(other.domains)):
+            raise _wrong(f"{one.issuer} and {other.issuer} both speak for {', '.join(sorted(both))}: keep it with one of them")
+        return
+    if one.org is None and other.org is None and (one.claim, one.roles) != (other.claim, other.roles):
+        raise _wrong(f"the clients of {one.issuer} give different roles, and a login by one would take away what another gave")
+    for whole, own in ((one, other), (other, one)):
+        if whole.org is None and own.org is not None and any(own.org in given for given in whole.roles.values()):
+            raise _wrong(f"{one.issuer} gives roles in {own.org} by two of its clients: keep them with that of the organization")
 
 
 def _wrong(problem: str) -> InvalidOptionError:

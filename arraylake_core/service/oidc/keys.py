@@ -1,14 +1,17 @@
-"""The keys of an issuer, kept as long as they do, and asked for anew at a bounded rate."""
+"""The metadata and the keys of an issuer, kept for an hour, and asked for anew at a bounded rate."""
 
 import asyncio
+import logging
 import time
 
 from arraylake_core.backends.exchange.http import get_json
-from arraylake_core.errors import AuthenticationError, CredentialsError
+from arraylake_core.errors import AuthenticationError, CredentialsError, ServiceError
 from arraylake_core.login.provider import Provider, discovered
 from arraylake_core.login.verify import Keys, has_key, key_set
 
 __all__ = ["IssuerKeys"]
+
+_log = logging.getLogger(__name__)
 
 _AT_MOST_EVERY = 10.0
 _AT_LEAST_EVERY = 3600.0
@@ -31,10 +34,16 @@ class IssuerKeys:
         self._asked = float("-inf")
 
     async def provider(self) -> Provider:
-        """Return the metadata."""
-        if self._provider is None:
-            self._provider = await discovered(self._issuer)
-        return self._provider
+        """Return the metadata.
+
+        Raises
+        ------
+        ServiceError
+            The issuer can't be reached, and nothing is known of it yet.
+        """
+        if self._provider is None or self._age() > _AT_LEAST_EVERY:
+            await self._ask()
+        return self._known(self._provider)
 
     async def keys(self, kid: object) -> Keys:
         """Return the keys; where none has the id, or they are old, those that the issuer has now.
@@ -43,26 +52,34 @@ class IssuerKeys:
 
         Raises
         ------
-        AuthenticationError
+        ServiceError
             The issuer can't be reached, and there are no keys of it yet.
         """
-        now = time.monotonic()
-        if self._keys is not None and now - self._asked < (_AT_LEAST_EVERY if self._has(kid) else _AT_MOST_EVERY):
-            return self._keys
+        if self._keys is None or self._age() > (_AT_LEAST_EVERY if self._has(kid) else _AT_MOST_EVERY):
+            await self._ask()
+        return self._known(self._keys)
+
+    async def _ask(self) -> None:
+        """Ask for both, unless that was done a moment ago; what is known stays where the issuer does not answer."""
         async with self._lock:
-            age = time.monotonic() - self._asked
-            if age < _AT_MOST_EVERY:
-                if self._keys is None:
-                    raise AuthenticationError(f"the identity provider {self._issuer} can't be reached: try again in some seconds")
-                return self._keys
+            if self._age() <= _AT_MOST_EVERY:
+                return
             self._asked = time.monotonic()
             try:
-                provider = await self.provider()
-                self._keys = key_set(await get_json(provider.jwks_uri, what=f"the identity provider {self._issuer}"))
+                self._provider = await discovered(self._issuer)
+                self._keys = key_set(await get_json(self._provider.jwks_uri, what=f"the identity provider {self._issuer}"))
             except (CredentialsError, AuthenticationError) as error:
-                if self._keys is None:
-                    raise AuthenticationError(str(error)) from None
-            return self._keys
+                _log.warning("the keys of an identity provider were not renewed: %s", error)
+
+    def _known[T](self, found: T | None) -> T:
+        if found is None:
+            raise ServiceError(
+                f"the identity provider {self._issuer} can't be reached by the service: try again in some seconds", 503
+            )
+        return found
+
+    def _age(self) -> float:
+        return time.monotonic() - self._asked
 
     def _has(self, kid: object) -> bool:
         return self._keys is not None and has_key(self._keys, kid)

@@ -1,6 +1,7 @@
 """From an ID token to a principal."""
 
 import hashlib
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ import msgspec
 from arraylake_core.backends.exchange.http import CONNECTOR
 from arraylake_core.errors import ArraylakeError, AuthenticationError
 from arraylake_core.login.provider import Provider
-from arraylake_core.login.verify import checked_claims, unverified_header
+from arraylake_core.login.verify import SKEW, checked_claims, unverified_header
 from arraylake_core.people import Principal
 from arraylake_core.secret import Secret
 from arraylake_core.service.netguard import guarded_connector
@@ -76,7 +77,8 @@ class Logins:
         known = self._known.get(digest)
         if known is None:
             return await self._first(token, digest)
-        found = await self._catalog.principal_of_login(known.user_id, known.only) if known.expires > time.time() else None
+        alive = known.expires + SKEW > time.time()
+        found = await self._catalog.principal_of_login(known.user_id, known.only) if alive else None
         if found is None:
             self._known.pop(digest, None)
             raise AuthenticationError("the login has expired: renew it, or log in again")
@@ -86,17 +88,21 @@ class Logins:
         self.confine()
         issuer, claims = await self._checked(token)
         email = _email(issuer, claims)
+        issued, expires = _seconds(claims, "iat"), _seconds(claims, "exp")
         names = (_text(claims, "given_name") or _text(claims, "name"), _text(claims, "family_name"))
         try:
             found = await self._catalog.log_in(
-                email, issuer=issuer.issuer, names=names, roles=issuer.roles_of(claims), only=issuer.org
+                email,
+                issuer=issuer.issuer,
+                issued=issued,
+                names=names,
+                roles=issuer.roles_of(claims),
+                only=issuer.org,
             )
         except ValueError as error:
             # The address is none that people can have here.
             raise AuthenticationError(str(error)) from None
-        expires = claims["exp"]
-        assert isinstance(expires, int | float)
-        known = _Known(found.user_id, float(expires), issuer.org)
+        known = _Known(found.user_id, expires, issuer.org)
         self._known[digest] = known
         while len(self._known) > _KEPT:
             self._known.popitem(last=False)
@@ -150,6 +156,17 @@ def _unverified_claims(token: str) -> dict[str, object]:
         return msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)), type=dict[str, object])
     except (ValueError, msgspec.MsgspecError, ArraylakeError):
         raise AuthenticationError("the token is neither an API token nor a JWT: log in again") from None
+
+
+def _seconds(claims: Mapping[str, object], name: str) -> float:
+    value = claims[name]
+    try:
+        seconds = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        seconds = math.inf
+    if not math.isfinite(seconds):
+        raise AuthenticationError(f"the login says {name!r} in a form that is no time: the identity provider must give seconds")
+    return seconds
 
 
 def _text(claims: Mapping[str, object], name: str) -> str:
