@@ -137,7 +137,7 @@ def _check_times(claims: Mapping[str, object], now: float) -> None:
     end, begin, issued = claims.get("exp"), claims.get("nbf", 0), claims.get("iat")
     if not isinstance(end, int | float) or not isinstance(issued, int | float) or not isinstance(begin, int | float):
         raise AuthenticationError("the ID token does not say when it was issued and when it ends: the identity provider must")
-    if not math.isfinite(end) or end > _LAST:
+    if end > _LAST or not math.isfinite(end):
         raise AuthenticationError("the ID token ends at a time that is none: the identity provider must say when")
     if end + SKEW <= now:
         raise AuthenticationError("the ID token has expired: log in again, and see that the clock of this machine is right")
