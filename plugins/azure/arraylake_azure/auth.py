@@ -125,6 +125,8 @@ def sas_problem(token: Secret, access: Access, now: datetime | None = None) -> s
     fields, now = _fields(token), now or utc_now()
     if "sig" not in fields:
         return "it is no shared access signature: copy the part after the question mark of the URL"
+    if fields.get("sr") in ("b", "bs", "bv"):
+        return "it is for a single blob (sr): make one for the container"
     if "si" in fields:
         return None
     end, begin = _end(fields), _time(fields.get("st"))

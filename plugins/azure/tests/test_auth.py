@@ -40,6 +40,7 @@ class TestSas(AuthMethodTests):
         ("sp=rwdl&st=2990-01-01&se=2999-01-01&sr=c&sig=CANARY", "read", "begins at 2990-01-01.*clock"),
         ("sp=w&se=2999-01-01&sr=c&sig=CANARY", "read", r"read \(r\), list \(l\)"),
         ("sp=rl&se=2999-01-01&sr=c&sig=CANARY", "write", r"write \(w\), delete \(d\)"),
+        ("sp=rwdl&se=2999-01-01&sr=b&sig=CANARY", "read", r"single blob \(sr\)"),
         ("ss=q&srt=co&sp=rwdl&se=2999-01-01&sig=CANARY", "read", r"other services.*\(ss\)"),
         ("ss=b&srt=o&sp=rwdl&se=2999-01-01&sig=CANARY", "read", r"\(srt\)"),
     ],
