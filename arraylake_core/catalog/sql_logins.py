@@ -1,6 +1,7 @@
 """People who log in with an identity provider, in the SQL catalog: made at their first login, with the roles that its claims give."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,6 +16,8 @@ from arraylake_core.people import Principal, Role, validate_email
 
 __all__ = ["LoginRecords"]
 
+_NEVER = datetime.fromtimestamp(0, UTC)
+
 
 class LoginRecords(MemberRecords, TokenRecords, AuditRecords):
     """Logins."""
@@ -24,7 +27,7 @@ class LoginRecords(MemberRecords, TokenRecords, AuditRecords):
         email: str,
         *,
         issuer: str,
-        issued: float,
+        issued: datetime,
         names: tuple[str, str] = ("", ""),
         roles: Mapping[str, Role],
         only: str | None = None,
@@ -42,7 +45,7 @@ class LoginRecords(MemberRecords, TokenRecords, AuditRecords):
         issuer
             The identity provider.
         issued
-            When it said all this, in seconds since 1970.
+            When it said all this.
         names
             First and family name.
         roles
@@ -105,9 +108,9 @@ class LoginRecords(MemberRecords, TokenRecords, AuditRecords):
         return changed
 
 
-async def _is_later(connection: AsyncConnection, user_id: str, issuer: str, issued: float) -> bool:
+async def _is_later(connection: AsyncConnection, user_id: str, issuer: str, issued: datetime) -> bool:
     """Tell whether these claims are later than all that were taken, and note that they are the last now; others wait here until this login is done."""
-    await insert_missing(connection, logins, [{"user_id": user_id, "issuer": issuer, "issued": float("-1e308")}])
+    await insert_missing(connection, logins, [{"user_id": user_id, "issuer": issuer, "issued": _NEVER}])
     here = (logins.c.user_id == user_id, logins.c.issuer == issuer, logins.c.issued < issued)
     later = update(logins).where(*here).values(issued=issued).returning(logins.c.user_id)
     return (await connection.execute(later)).first() is not None

@@ -16,7 +16,6 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
-    Float,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -296,8 +295,8 @@ logins = Table(
     metadata,
     Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
     Column("issuer", Text, primary_key=True),
-    # When the token was issued whose claims were the last to be taken, in seconds since 1970.
-    Column("issued", Float, nullable=False),
+    # When the token was issued whose claims were the last to be taken.
+    Column("issued", Utc, nullable=False),
 )
 
 grants = Table(

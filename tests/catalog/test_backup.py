@@ -100,6 +100,7 @@ async def fill(catalog: SqlCatalog) -> str:
     await coordination.append_journal("session", b"\x00\xff" * 1000, expires=utc_now() + timedelta(days=1))
     for email, role in ((ADA, Role.Admin), (BO, None)):
         await catalog.set_member("me", email, role)
+    await catalog.log_in(BO, issuer="https://login.example.org", issued=utc_now(), roles={})
     await catalog.set_grant("me", "ocean", BO, Role.Writer)
     issued = await catalog.create_token(
         "me", NewToken(name="parent", repos=["ocean"], expires=utc_now() + timedelta(days=1)), email=ADA
@@ -405,6 +406,7 @@ async def first_revision_backup(path: Path, saved: Path) -> None:
     since = {
         "users",
         "members",
+        "logins",
         "grants",
         "tokens",
         "token_repos",

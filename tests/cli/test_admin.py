@@ -4,9 +4,11 @@ import asyncio
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -124,6 +126,11 @@ def test_create_operator(run: Run, uri: str) -> None:
     principal = authenticate(uri, made["token"])
     assert principal is not None
     assert principal.operator
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as connection:
+        ((action, target),) = connection.execute("SELECT action, target FROM audit").fetchall()
+    assert action == "create_operator"
+    assert target.startswith("ada@example.org is operator, by the token ")
+    assert made["token"] not in target
     assert run("admin", "create-operator", "--email", "ada", "--database", uri).code == 1
 
 

@@ -316,6 +316,9 @@ def test_official_clients_log_in_through_the_service(catalog: SqlCatalog, oidc_p
     with serving(catalog, entry) as service:
         code = service.ask("POST", "/oauth/device/code", raw=b"client_id=cli&scope=email+openid+profile+offline_access")
         assert code.status == 200, code.body
+        # What a provider may leave out, and official clients need.
+        assert code.json["interval"] == 5
+        assert code.json["verification_uri_complete"].startswith(oidc_provider.issuer)
         form = f"grant_type=urn:ietf:params:oauth:grant-type:device_code&client_id=cli&device_code={code.json['device_code']}"
         pending = service.ask("POST", "/oauth/token", raw=form.encode())
         assert (pending.status, pending.json["error"]) == (400, "authorization_pending")

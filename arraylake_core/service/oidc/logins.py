@@ -5,6 +5,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -88,7 +89,7 @@ class Logins:
         self.confine()
         issuer, claims = await self._checked(token)
         email = _email(issuer, claims)
-        issued, expires = _seconds(claims, "iat"), _seconds(claims, "exp")
+        issued, expires = _time(claims, "iat"), _time(claims, "exp").timestamp()
         names = (_text(claims, "given_name") or _text(claims, "name"), _text(claims, "family_name"))
         try:
             found = await self._catalog.log_in(
@@ -158,15 +159,14 @@ def _unverified_claims(token: str) -> dict[str, object]:
         raise AuthenticationError("the token is neither an API token nor a JWT: log in again") from None
 
 
-def _seconds(claims: Mapping[str, object], name: str) -> float:
+def _time(claims: Mapping[str, object], name: str) -> datetime:
     value = claims[name]
     try:
-        seconds = float(value) if isinstance(value, int | float) else math.nan
-    except OverflowError:
-        seconds = math.inf
-    if not math.isfinite(seconds):
-        raise AuthenticationError(f"the login says {name!r} in a form that is no time: the identity provider must give seconds")
-    return seconds
+        return datetime.fromtimestamp(value if isinstance(value, int | float) else math.nan, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise AuthenticationError(
+            f"the login says {name!r} in a form that is no time: the identity provider must give seconds since 1970"
+        ) from None
 
 
 def _text(claims: Mapping[str, object], name: str) -> str:

@@ -1,5 +1,6 @@
 """Logging in: what clients must know, and, for official ones, which ask the service itself, the way to the identity provider."""
 
+from collections.abc import Callable
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -65,7 +66,7 @@ async def relay_device_code(call: Call) -> Answer:
     provider = await call.services.logins.provider(issuer)
     if provider.device_authorization_endpoint is None:
         raise NotFoundError("the identity provider gives no codes to log in with: log in with the browser")
-    return await _relayed(provider.device_authorization_endpoint, form)
+    return await _relayed(provider.device_authorization_endpoint, form, _as_official_clients_need_it)
 
 
 async def relay_token(call: Call) -> Answer:
@@ -97,7 +98,16 @@ def _form(call: Call) -> tuple[Issuer, dict[str, str]]:
     raise InvalidOptionError("client_id is none of this service's: ask /auth/config for it")
 
 
-async def _relayed(url: str, form: dict[str, str]) -> Answer:
+def _as_official_clients_need_it(found: dict[str, object]) -> dict[str, object]:
+    """Return what a provider says of a device code, with what it may leave out (RFC 8628, 3.2), and official clients can't do without."""
+    if "device_code" not in found:
+        return found
+    return {"interval": 5, "verification_uri_complete": found.get("verification_uri")} | found
+
+
+async def _relayed(
+    url: str, form: dict[str, str], completed: Callable[[dict[str, object]], dict[str, object]] = lambda found: found
+) -> Answer:
     try:
         status, body = await post_raw(
             url,
@@ -110,7 +120,7 @@ async def _relayed(url: str, form: dict[str, str]) -> Answer:
         raise ServiceError(str(error), 503) from None
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise ServiceError("the identity provider answered something other than JSON: try again", 503) from None
-    return Answer(msgspec.Raw(msgspec.json.encode(found)), status if status in (200, 400, 401, 403) else 503)
+    return Answer(msgspec.Raw(msgspec.json.encode(completed(found))), status if status in (200, 400, 401, 403) else 503)
 
 
 ROUTES = (

@@ -15,7 +15,7 @@ def upgrade() -> None:
         "logins",
         sa.Column("user_id", sa.String(length=36), nullable=False),
         sa.Column("issuer", sa.Text(), nullable=False),
-        sa.Column("issued", sa.Float(), nullable=False),
+        sa.Column("issued", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_logins_user_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("user_id", "issuer", name=op.f("pk_logins")),
     )
