@@ -149,6 +149,19 @@ class BucketResponse(msgspec.Struct, kw_only=True):
         """The bucket's URI, ``platform://name[/prefix]``."""
         return f"{self.platform}://{self.name}" + (f"/{self.prefix}" if self.prefix else "")
 
+    def _rows(self) -> dict[str, str]:
+        # Of the auth_config the method alone: nobody needs to look at keys, masked or not.
+        shown = {"uri": self.uri, "auth": str(self.auth_config.get("method", "anonymous"))}
+        return (
+            shown | {key: str(value) for key, value in self.extra_config.items()} | {"default": "yes" if self.is_default else ""}
+        )
+
+    def __rich__(self) -> "Table":
+        return _rich_record(self.nickname, self._rows())
+
+    def _repr_html_(self) -> str:
+        return _html_record(self.nickname, self._rows())
+
 
 class RepoStatus(msgspec.Struct, kw_only=True):
     """The mode that a repo is in, and why."""
@@ -189,8 +202,8 @@ class RepoModel(msgspec.Struct, kw_only=True):
         """The name with the organization, ``org/repo``."""
         return f"{self.org}/{self.name}"
 
-    def _repr_html_(self) -> str:
-        rows = {
+    def _rows(self) -> dict[str, str]:
+        return {
             "kind": self.kind,
             "bucket": self.bucket.nickname if self.bucket else "",
             "prefix": self.prefix,
@@ -198,8 +211,12 @@ class RepoModel(msgspec.Struct, kw_only=True):
             "created": f"{self.created:%Y-%m-%d %H:%M}",
             **{key: str(value) for key, value in self.metadata.items()},
         }
-        body = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in rows.items() if v)
-        return f"<table><caption><b>{escape(self.full_name)}</b></caption>{body}</table>"
+
+    def __rich__(self) -> "Table":
+        return _rich_record(self.full_name, self._rows())
+
+    def _repr_html_(self) -> str:
+        return _html_record(self.full_name, self._rows())
 
 
 class RepoList(list[RepoModel]):
@@ -242,6 +259,22 @@ def _repo_row(repo: RepoModel) -> tuple[str, ...]:
 def _bucket_row(bucket: BucketResponse) -> tuple[str, ...]:
     method = bucket.auth_config.get("method", "anonymous")
     return bucket.nickname, bucket.uri, str(method), "yes" if bucket.is_default else ""
+
+
+def _html_record(title: str, rows: Mapping[str, str]) -> str:
+    body = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in rows.items() if v)
+    return f"<table><caption><b>{escape(title)}</b></caption>{body}</table>"
+
+
+def _rich_record(title: str, rows: Mapping[str, str]) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), show_header=False)
+    for key, value in rows.items():
+        if value:
+            table.add_row(Text(key), Text(value))
+    return table
 
 
 def _html_table(header: Sequence[str], rows: "map[tuple[str, ...]]") -> str:

@@ -21,6 +21,7 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 PRINTS = {
     "anonymous": "{'method': 'anonymous'}\n",
     "azure": "{'storage_account': 'ourdata', 'hierarchical_namespace': False}\n",
+    "drop-in": "me/my-repo\n",
     "gcs": "gs\n",
     "hmac": "***\n",
     "icechunk": "[1. 2. 3. 4.]\n",

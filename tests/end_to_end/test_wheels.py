@@ -161,3 +161,34 @@ def test_plugins_of_strangers_pass_their_tests_from_their_wheels(
             copied,
         )
         assert tested.returncode == 0, tested.stdout[-4000:] + tested.stderr
+
+
+def test_the_drop_in_runs_the_seeds_first_example_and_refuses_to_shadow_the_official_client(
+    wheels: Path, environment: Callable[[str], Path], run: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
+) -> None:
+    bin_directory = environment("arraylake-drop-in")
+    assert run(bin_directory / "arraylake", "org", "create", "my-org").returncode == 0
+    assert run(bin_directory / "arraylake", "bucket", "create", "my-org", "disk", f"file://{tmp_path}/lake").returncode == 0
+    example = """
+from arraylake import Client
+client = Client()
+repo = client.get_repo("my-org/my-repo")
+"""
+    python = bin_directory / "python"
+    create = "from arraylake import Client; Client().create_repo('my-org/my-repo')"
+    for script in (create, example):
+        done = run(python, "-c", script)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    uv("pip", "install", "--quiet", "--python", python, "--no-deps", "arraylake==1.7.0")
+    ours = ("--reinstall-package", "arraylake-drop-in", "arraylake-drop-in")
+    uv("pip", "install", "--quiet", "--python", python, "--no-deps", "--find-links", wheels, *ours)
+    refused = run(python, "-c", example)
+    assert refused.stderr.splitlines()[-1].startswith("ImportError: the official client (arraylake 1.7.0) and arraylake-drop-in")
+    refused = run(bin_directory / "arraylake", "org", "list")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "pip uninstall -y arraylake arraylake-drop-in" in refused.stderr
+
+    uv("pip", "uninstall", "--quiet", "--python", python, "arraylake", "arraylake-drop-in")
+    uv("pip", "install", "--quiet", "--python", python, "--no-deps", "--find-links", wheels, "arraylake-drop-in")
+    assert run(bin_directory / "arraylake", "org", "list").returncode == 0

@@ -1,0 +1,1 @@
+"""What other libraries find by their entry points: one module a library, imported by that library alone."""
