@@ -194,7 +194,11 @@ def test_the_image_is_made_of_what_is_there(dockerfile: list[tuple[str, str]]) -
     [sync] = [value for name, value in dockerfile if name == "RUN" and "uv sync" in value]
     [install] = [line for line in "".join(blocks(GUIDE, "sh")).replace("\\\n", " ").splitlines() if "uv sync" in line]
     wanted = re.findall(r"--extra (\w+)", sync)
-    assert wanted == re.findall(r"--extra (\w+)", install) == ["service", "postgres", "s3", "icechunk", "v1", "gcs", "azure", "oauth"]
+    assert (
+        wanted
+        == re.findall(r"--extra (\w+)", install)
+        == ["service", "postgres", "s3", "icechunk", "v1", "gcs", "azure", "oauth"]
+    )
     assert set(wanted) <= set(extras)
     ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
     for name, value in dockerfile:
