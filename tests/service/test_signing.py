@@ -19,7 +19,7 @@ from arraylake_core import Client
 from arraylake_core.errors import CredentialsError, PermissionDeniedError, ReadOnlyError, StorageError
 from arraylake_core.people import Role
 from arraylake_core.service.settings import ServiceSettings
-from arraylake_core.testing.storage import BAD_PATHS
+from arraylake_core.testing.storage_addresses import BAD_PATHS
 from tests.service.conftest import KEYS, Peopled, Template
 from tests.service.running import LOCAL, running
 
