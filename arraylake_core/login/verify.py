@@ -123,7 +123,7 @@ def checked_claims(
         raise AuthenticationError("the ID token was issued by somebody else than the identity provider: log in again")
     audience = claims.get("aud")
     audiences = audience if isinstance(audience, list) else [audience]
-    if client_id not in audiences or (len(audiences) > 1 and claims.get("azp") != client_id):
+    if client_id not in audiences or ((len(audiences) > 1 or "azp" in claims) and claims.get("azp") != client_id):
         raise AuthenticationError("the ID token is for another client: log in again")
     _check_times(claims, now)
     if nonce is not None and claims.get("nonce") != nonce:

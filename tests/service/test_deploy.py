@@ -25,6 +25,7 @@ from arraylake_core.config import SETTINGS
 from arraylake_core.events import EVENT_TYPES
 from arraylake_core.secret import Secret
 from arraylake_core.service.metrics import Metrics
+from arraylake_core.service.oidc.issuers import parse_issuers
 from arraylake_core.service.routes import ROUTES
 from arraylake_core.webhooks import signed_headers
 from tests.servers.postgres import Postgres
@@ -123,6 +124,12 @@ def test_a_command_that_does_not_exist_is_found() -> None:
     for words in (["serv"], ["serve", "--nonsense"], ["admin", "backups", "x"], ["admin"]):
         with pytest.raises(AssertionError):
             check_call(words)
+
+
+def test_the_providers_of_the_guide_are_ones_with_which_the_service_starts() -> None:
+    [block] = blocks(section("Logins"), "yaml")
+    issuers = parse_issuers(yaml.safe_load(block)["service"]["issuers"])
+    assert [entry.org for entry in issuers] == [None, "partner"]
 
 
 def test_every_variable_is_a_setting() -> None:

@@ -184,6 +184,8 @@ def test_p11_a_client_that_is_pickled_has_no_login_in_it_and_finds_that_of_its_u
         (lambda issuer: issuer.token(iss="https://other.example.org"), "does not know"),
         (lambda issuer: issuer.token(aud="another"), "does not know"),
         (lambda issuer: issuer.token(aud=["cli", "another"]), "for another client"),
+        (lambda issuer: issuer.token(azp="another"), "for another client"),
+        (lambda issuer: issuer.token(aud=["cli", "another"], azp="another"), "for another client"),
         (lambda issuer: issuer.token(exp=1), "has expired"),
         (lambda issuer: issuer.token(nbf=9e9), "not valid yet"),
         (lambda issuer: issuer.token(iat=9e9), "not valid yet"),
