@@ -1,5 +1,6 @@
 """The quick part of the kits, on what is installed: what ``arraylake-core plugins check`` runs."""
 
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -180,6 +181,8 @@ def run_kit(subject: Subject) -> list[CheckResult]:
         TestMethod.location = subject.location
     results = _Results(f"{subject.family} {subject.name}")
     _current[:] = [subject]
+    # What the user has set for tests of his own is not meant for these.
+    os.environ.pop("PYTEST_ADDOPTS", None)
     with tempfile.TemporaryDirectory() as directory:
         arguments = ["--pyargs", f"{__name__}::{kit}", "-p", "no:terminal", "-p", "no:cacheprovider", "-c", "/dev/null"]
         options = ["asyncio_mode=auto", "asyncio_default_fixture_loop_scope=function"]
