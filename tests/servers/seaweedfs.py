@@ -99,6 +99,8 @@ def running_seaweedfs(directory: Path, *, iam: dict[str, object] | None = None) 
         weed, "mini", f"-dir={directory / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.config={directory / 's3.json'}",
         f"-s3.port={s3}", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-admin.port={admin}",
         "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false", "-master.telemetry=false", "-s3.autoCreateBucket=false",
+        # Each bucket takes a volume; by default there are as many as gigabytes are free.
+        "-volume.max=2000", "-master.volumeSizeLimitMB=64",
     ]  # fmt: skip
     if iam is not None:
         (directory / "iam.json").write_text(json.dumps(iam))
