@@ -10,13 +10,13 @@ from uuid import uuid4
 import msgspec
 import pytest
 
+from arraylake_core import plugins
 from arraylake_core.backends.credentials import CredentialProvider, Credentials
 from arraylake_core.backends.removal import remove_all
 from arraylake_core.backends.storage import Location, StoragePlatform
 from arraylake_core.errors import StorageError
 from arraylake_core.loops import run
 from arraylake_core.models import AuthConfig, Identity
-from arraylake_core.plugins import default_registry
 from arraylake_core.testing.auth import AuthMethodTests
 from arraylake_core.testing.repo_kind_stored import StoredRepoTests
 from arraylake_core.testing.storage import StoragePlatformTests
@@ -56,7 +56,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def whole(self) -> Location:
         """All that the kit writes to."""
-        platform = default_registry().platform_for_scheme(self.uri.partition("://")[0])
+        platform = plugins.default_registry().platform_for_scheme(self.uri.partition("://")[0])
         bucket, prefix = platform.parse_uri(self.uri)
         options = platform.decode_options(self.options)
         return Location(platform=platform.name, bucket=bucket, prefix=prefix, options=options).below(self.place)
@@ -84,7 +84,7 @@ class _OfSubject(msgspec.Struct, frozen=True):
 
     async def mint(self) -> Credentials:
         [subject] = _current
-        method = default_registry().auth_method(str(subject.auth["method"]))
+        method = plugins.default_registry().auth_method(str(subject.auth["method"]))
         config = method.decode_config({name: value for name, value in subject.auth.items() if name != "method"})
         return await method.credentials(config, subject.location, "write", Identity())
 
@@ -95,7 +95,7 @@ class TestPlatform(StoragePlatformTests):
     @pytest.fixture
     def platform(self) -> StoragePlatform:
         """Return it."""
-        return default_registry().storage_platform(_current[0].name)
+        return plugins.default_registry().storage_platform(_current[0].name)
 
     @pytest.fixture
     def location(self) -> Location:
@@ -176,7 +176,7 @@ def run_kit(subject: Subject) -> list[CheckResult]:
     TestPlatform.uris, TestPlatform.options = (subject.uri,), subject.options
     TestKind.kind, TestKind.versioned = subject.name, subject.family != "repo kind" or _has_versions(subject)
     if subject.family == "auth method":
-        TestMethod.method = default_registry().auth_method(subject.name)
+        TestMethod.method = plugins.default_registry().auth_method(subject.name)
         TestMethod.config = {name: value for name, value in subject.auth.items() if name != "method"}
         TestMethod.location = subject.location
     results = _Results(f"{subject.family} {subject.name}")
@@ -190,7 +190,7 @@ def run_kit(subject: Subject) -> list[CheckResult]:
             [*arguments, "--rootdir", directory, *(word for option in options for word in ("-o", option))], plugins=[results]
         )
     if subject.family != "auth method":
-        platform = default_registry().platform_for_scheme(subject.uri.partition("://")[0])
+        platform = plugins.default_registry().platform_for_scheme(subject.uri.partition("://")[0])
         with suppress(StorageError):  # a platform that can't even remove has failed tests that say so
             run(remove_all(platform, subject.whole, CredentialProvider(_OfSubject())))
     return list(results.found.values())
