@@ -11,6 +11,7 @@ from typing import NamedTuple
 from arraylake_core.errors import InvalidNameError
 
 __all__ = [
+    "LONGEST_KEY",
     "RepoName",
     "generate_prefix",
     "join_prefix",
@@ -24,6 +25,9 @@ __all__ = [
     "validate_ref",
     "validate_repo",
 ]
+
+LONGEST_KEY = 1024
+"""In characters: what S3, GCS and Azure take."""
 
 MAX_NAME = 100
 MAX_PREFIX = 256

@@ -14,6 +14,7 @@ from arraylake_core.backends.credentials import (
     Credentials,
     CredentialSource,
     GCSCredentials,
+    PasswordCredentials,
     S3Credentials,
     SignedCredentials,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "Location",
     "NoOptions",
     "ObjectStoreSpec",
+    "PasswordCredentials",
     "Ref",
     "RepoBackend",
     "RepoContext",

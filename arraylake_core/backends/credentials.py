@@ -12,17 +12,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import msgspec
 
+from arraylake_core.backends.signing import RequestSigner
 from arraylake_core.errors import ArraylakeError, CredentialsError
 from arraylake_core.loops import submit
 from arraylake_core.models import utc_now
 from arraylake_core.secret import Secret
-
-if TYPE_CHECKING:
-    from arraylake_core.backends.signing import RequestSigner
 
 __all__ = [
     "Access",
@@ -32,8 +30,10 @@ __all__ = [
     "CredentialSource",
     "Credentials",
     "GCSCredentials",
+    "PasswordCredentials",
     "S3Credentials",
     "SignedCredentials",
+    "checked_credentials",
     "provider_for",
 ]
 
@@ -85,6 +85,14 @@ class AzureCredentials(msgspec.Struct, frozen=True, kw_only=True, tag="azure"):
     expiration: datetime | None = None
 
 
+class PasswordCredentials(msgspec.Struct, frozen=True, kw_only=True, tag="password"):
+    """A user and a password, for what is no cloud: WebDAV, SFTP, an HTTP server."""
+
+    username: str
+    password: Secret
+    expiration: datetime | None = None
+
+
 class SignedCredentials(msgspec.Struct, frozen=True, kw_only=True, tag="signed"):
     """None at all: the bucket's keys open more than the caller may have, and a service signs each of its requests instead; see ``signing.py``.
 
@@ -94,7 +102,7 @@ class SignedCredentials(msgspec.Struct, frozen=True, kw_only=True, tag="signed")
         What to ask for signed URLs.
     """
 
-    signer: "RequestSigner"
+    signer: RequestSigner
 
     @property
     def expiration(self) -> None:
@@ -102,7 +110,28 @@ class SignedCredentials(msgspec.Struct, frozen=True, kw_only=True, tag="signed")
         return
 
 
-type Credentials = AnonymousCredentials | S3Credentials | GCSCredentials | AzureCredentials | SignedCredentials
+type Credentials = (
+    AnonymousCredentials | S3Credentials | GCSCredentials | AzureCredentials | PasswordCredentials | SignedCredentials
+)
+"""All kinds of credentials; a plugin adds none, since they must travel from services of one release to clients of another."""
+
+
+def checked_credentials(found: object, whose: str) -> Credentials:
+    """Return what a plugin gave as credentials; CredentialsError where it is of no kind that every client knows.
+
+    Parameters
+    ----------
+    found
+        What it gave.
+    whose
+        Where it comes from, for the message.
+    """
+    if type(found) not in get_args(Credentials.__value__):
+        kinds = ", ".join(kind.__name__ for kind in get_args(Credentials.__value__))
+        raise CredentialsError(
+            f"{whose} gave a {type(found).__name__}, which is of no kind that clients know: a plugin returns one of {kinds}"
+        )
+    return found  # type: ignore[return-value]  # the line above
 
 
 class CredentialSource(Protocol):
@@ -229,7 +258,7 @@ class CredentialProvider:
 
     async def _refresh(self) -> Credentials:
         try:
-            credentials = self._unspent(await self.source.mint())
+            credentials = self._unspent(checked_credentials(await self.source.mint(), repr(self.source)))
         except Exception as error:
             with self._lock:
                 self._retry_at = time.monotonic() + self._backoff

@@ -66,6 +66,7 @@ _MEANINGS = (
 
 
 _CONDITIONALLY = "write conditionally"
+_WITHOUT = "repos of the kind 'v1' are safe there, since their atomic step is in the catalog; to those of other kinds, let one process write at a time"
 _NOT_KNOWN = re.compile(r"NotImplemented|NotSupported|MethodNotAllowed|\b405\b|\b501\b", re.IGNORECASE)
 _NO_BUCKET = re.compile(r"NoSuchBucket|specified bucket does not exist", re.IGNORECASE)
 
@@ -228,9 +229,7 @@ class _Probe:
     async def _race_for_objects(self) -> None:
         spec = self.platform.object_store(self.place, self.credentials)
         if spec is None or spec.protocol in ("file", "memory"):
-            self.report.notes.append(
-                f"the platform {self.platform.name!r} offers no conditional writes: let one process write to a repo at a time"
-            )
+            self.report.notes.append(f"the platform {self.platform.name!r} offers no conditional writes: {_WITHOUT}")
             return
         store = await self._step("be used", lambda: open_object_store(spec))
         if store is None:
@@ -258,8 +257,8 @@ class _Probe:
             if right is False:
                 self._say(
                     f"the store does not honour {header}: of writers that race to {verb} one object, more than one is told that it won, or a "
-                    "loser's bytes stay. Concurrent commits to Icechunk repos can be lost there: let one process write at a time, or use "
-                    "another store"
+                    "loser's bytes stay. Concurrent commits to Icechunk repos can be lost there: let one process write at a time, take "
+                    "the kind 'v1', or use another store"
                 )
             if not right:
                 return False
@@ -347,7 +346,7 @@ def _meaning(error: BaseException, right: str) -> str:
     said = _said(error)
     if right == _CONDITIONALLY and _NOT_KNOWN.search(said):
         # All that came before was understood: it is an object store, and lacks only this.
-        return "the store does not know conditional writes: let one process write at a time, or use another store"
+        return f"the store does not know conditional writes: {_WITHOUT}, or use another store"
     for pattern, meaning in _MEANINGS:
         if re.search(pattern, said, re.IGNORECASE):
             return f"could not {right}: {meaning.format(right=right)}"

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkab
 
 import msgspec
 
-from arraylake_core.backends.storage import LONGEST_KEY, Location
 from arraylake_core.errors import InvalidNameError
-from arraylake_core.names import join_prefix, shown, validate_key
+from arraylake_core.names import LONGEST_KEY, join_prefix, shown, validate_key
 
 if TYPE_CHECKING:
     from arraylake_core.backends.credentials import Credentials
+    from arraylake_core.backends.storage import Location
     from arraylake_core.secret import Secret
 
 __all__ = [
@@ -130,7 +130,7 @@ class SignsRequests(Protocol):
     """What a storage platform offers whose requests can be signed one by one."""
 
     async def presign(
-        self, location: Location, credentials: "Credentials", requests: Sequence[KeyRequest], seconds: int
+        self, location: "Location", credentials: "Credentials", requests: Sequence[KeyRequest], seconds: int
     ) -> "list[Secret]":
         """Return a URL for each request, good for that verb on that key alone; nothing is sent to the store.
 
@@ -152,7 +152,7 @@ class SignsRequests(Protocol):
         """
         ...
 
-    def read_listing(self, location: Location, body: bytes) -> ListingPage:
+    def read_listing(self, location: "Location", body: bytes) -> ListingPage:
         """Read what the store answered to a ``LIST``.
 
         Raises
@@ -163,7 +163,7 @@ class SignsRequests(Protocol):
         ...
 
 
-def whole_key(location: Location, request: KeyRequest) -> str:
+def whole_key(location: "Location", request: KeyRequest) -> str:
     """Return the whole key that a request is about, confined to a place; for ``LIST``, the whole prefix, which ends with a slash.
 
     Raises

@@ -6,21 +6,16 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
+from arraylake_core.backends.credentials import CredentialProvider, Credentials
 from arraylake_core.errors import InvalidNameError
 from arraylake_core.models import ProbeReport
-from arraylake_core.names import join_prefix, shown, validate_bucket_name, validate_prefix
+from arraylake_core.names import LONGEST_KEY, join_prefix, shown, validate_bucket_name, validate_prefix
 from arraylake_core.options import decode_struct
 
 if TYPE_CHECKING:
     from fsspec.spec import AbstractFileSystem
 
-    from arraylake_core.backends.credentials import CredentialProvider, Credentials
-
 __all__ = ["BucketAddress", "Location", "NoOptions", "ObjectStoreSpec", "StorageIdentity", "StoragePlatform"]
-
-
-LONGEST_KEY = 1024
-"""In characters: what S3, GCS and Azure take."""
 
 
 class BucketAddress(NamedTuple):
@@ -128,7 +123,7 @@ class ObjectStoreSpec(msgspec.Struct, frozen=True, kw_only=True):
     variant: Literal["r2", "tigris"] | None = None
     account: str | None = None
     payer: str | None = None
-    credentials: "CredentialProvider | None" = None
+    credentials: CredentialProvider | None = None
 
 
 class StoragePlatform(ABC):
@@ -192,14 +187,14 @@ class StoragePlatform(ABC):
         return join_prefix(location.bucket, location.prefix)
 
     @abstractmethod
-    def filesystem(self, location: Location, credentials: "Credentials") -> "AbstractFileSystem":
+    def filesystem(self, location: Location, credentials: Credentials) -> "AbstractFileSystem":
         """Return a blocking fsspec file system that reaches the location with these credentials and no others."""
 
-    def object_store(self, location: Location, credentials: "CredentialProvider") -> ObjectStoreSpec | None:
+    def object_store(self, location: Location, credentials: CredentialProvider) -> ObjectStoreSpec | None:
         """Return a neutral description of the location, or None where only fsspec reaches it."""
         return None
 
-    async def probe(self, location: Location, credentials: "CredentialProvider") -> ProbeReport:
+    async def probe(self, location: Location, credentials: CredentialProvider) -> ProbeReport:
         """Find out whether the location is reachable, readable, writable, and honours conditional writes.
 
         Objects are written under a random name, and removed. It never raises for what the store does: that is in the report.

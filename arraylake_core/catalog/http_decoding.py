@@ -11,6 +11,7 @@ from arraylake_core.backends.credentials import (
     AzureCredentials,
     Credentials,
     GCSCredentials,
+    PasswordCredentials,
     S3Credentials,
     SignedCredentials,
 )
@@ -92,7 +93,20 @@ class _Credentials(msgspec.Struct):
     sas_token: str | None = None
     account_key: str | None = None
     bearer_token: str | None = None
+    username: str | None = None
+    password: str | None = None
     expiration: datetime | None = None
+
+
+_SECRETS = (
+    "aws_secret_access_key",
+    "aws_session_token",
+    "access_token",
+    "sas_token",
+    "account_key",
+    "bearer_token",
+    "password",
+)
 
 
 def decoded[T](body: bytes, kind: type[T]) -> T:
@@ -189,7 +203,7 @@ def credentials(body: bytes, signer: RequestSigner) -> Credentials:
 
 def _tagged(fields: dict[str, str | None]) -> Credentials | None:
     """Decode credentials that do not say which kind they are, by the field that only one kind has."""
-    marks = {"aws_access_key_id": "s3", "access_token": "gcs", "sas_token": "azure"}
+    marks = {"aws_access_key_id": "s3", "access_token": "gcs", "sas_token": "azure", "password": "password"}
     kind = next((kind for mark, kind in marks.items() if fields.get(mark)), None)
     if kind is None:
         return None
@@ -197,19 +211,14 @@ def _tagged(fields: dict[str, str | None]) -> Credentials | None:
 
 
 def _credentials(found: _Credentials) -> Credentials:
-    secrets = {
-        name: Secret(value)
-        for name in ("aws_secret_access_key", "aws_session_token", "access_token", "sas_token", "account_key", "bearer_token")
-        if (value := getattr(found, name)) is not None
-    }
-    plain: Mapping[str, object] = {
-        name: getattr(found, name) for name in ("storage_account", "aws_access_key_id", "principal", "expiration")
-    }
+    secrets = {name: Secret(value) for name in _SECRETS if (value := getattr(found, name)) is not None}
+    plain: Mapping[str, object] = {name: getattr(found, name) for name in found.__struct_fields__ if name not in _SECRETS}
     kinds: dict[str, type[msgspec.Struct]] = {
         "anonymous": AnonymousCredentials,
         "s3": S3Credentials,
         "gcs": GCSCredentials,
         "azure": AzureCredentials,
+        "password": PasswordCredentials,
     }
     if found.type not in kinds:
         raise ServiceError(

@@ -18,7 +18,7 @@ from arraylake_core.backends.storage import Location
 from arraylake_core.errors import InvalidOptionError
 from arraylake_core.models import Identity, encode_json, utc_now
 from arraylake_core.secret import Secret
-from arraylake_core.testing.checks import CANARY, heavy_imports, nothing_blocks
+from arraylake_core.testing.checks import CANARY, heavy_imports, nothing_blocks, opened_at_home
 
 __all__ = ["CANARY", "AuthMethodTests"]
 
@@ -156,6 +156,12 @@ class AuthMethodTests:
             after = self.asked()
             if before is not None and after is not None:
                 assert after - before <= self.requests
+
+    async def test_p20_what_reads_files_of_the_machine_says_so(self) -> None:
+        """A method that is not ``local`` opens none in the home: on a service it would be the service's own, for whoever makes a bucket config."""
+        with opened_at_home() as opened:
+            await self._credentials()
+        assert self.method.local or opened == [], "set `local = True`: then a service refuses the method"
 
     async def test_p27_it_does_not_block_the_loop(self) -> None:
         """What waits, waits in a thread or asynchronously."""

@@ -1,13 +1,17 @@
 """What several kits look at: what an import loads, and what blocks an event loop."""
 
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 
 from blockbuster import BlockBuster
 
-__all__ = ["CANARY", "HEAVY", "heavy_imports", "nothing_blocks"]
+__all__ = ["CANARY", "HEAVY", "heavy_imports", "nothing_blocks", "opened_at_home"]
 
 CANARY = "CANARY-of-the-kit"
 """The value for a secret field: wherever it shows, a secret has leaked."""
@@ -70,3 +74,41 @@ def nothing_blocks() -> Iterator[None]:
     finally:
         for function in functions:
             function.deactivate()
+
+
+@contextmanager
+def opened_at_home() -> Iterator[list[str]]:
+    """Collect the files below the home directory that anything in this process opens meanwhile, but for code."""
+    paths: list[str] = []
+    code = [Path(place).resolve() for place in {sys.prefix, sys.base_prefix, *sys.path} if place]
+    home = Path.home().resolve()
+    with _watching:
+        _listeners().append(paths)
+        try:
+            found: list[str] = []
+            yield found
+        finally:
+            _listeners().remove(paths)
+        resolved = {Path(one).resolve() for one in paths}
+        found.extend(
+            str(path)
+            for path in sorted(resolved)
+            if path.is_relative_to(home) and not any(path.is_relative_to(place) for place in code)
+        )
+
+
+_watching = threading.Lock()
+
+
+@cache
+def _listeners() -> list[list[str]]:
+    """Return the lists that every opened path is added to; what listens to Python's audit events stays for good, so that there is one."""
+    listeners: list[list[str]] = []
+
+    def heard(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open" and listeners and isinstance(path := arguments[0], str | bytes):
+            for paths in listeners:
+                paths.append(os.fsdecode(path))
+
+    sys.addaudithook(heard)
+    return listeners

@@ -30,6 +30,8 @@ class StoragePlatformTests(StorageAddressTests, StorageFileTests, StorageSecretT
         URIs that are refused, beyond those that are bad everywhere.
     options
         A valid ``extra_config``.
+    respelled
+        For platforms whose options name a server: other spellings of ``options`` that lead to the same place.
     bad_options
         For each, wrong ``extra_config`` and what the message must say; a value that must not be repeated has ``CANARY`` in it.
     foreign

@@ -46,12 +46,17 @@ BAD_PATHS = (
 )
 
 
+# How options are called that say where a server is.
+_ADDRESSES = frozenset({"url", "uri", "host", "hostname", "endpoint", "endpoint_url", "server", "address"})
+
+
 class StorageAddressTests:
     """What a user types, and where it leads; the attributes are those of StoragePlatformTests."""
 
     uris: tuple[str, ...]
     bad_uris: tuple[str, ...] = ()
     options: Mapping[str, object] = {}
+    respelled: tuple[Mapping[str, object], ...] = ()
     bad_options: tuple[tuple[Mapping[str, object], str], ...] = ()
 
     def test_a_uri_comes_back_as_it_went_in(self, platform: StoragePlatform) -> None:
@@ -116,6 +121,19 @@ class StorageAddressTests:
         assert platform.identity(location.below("a").below("b")) == below
         assert platform.identity(location.below("a/bc")) != below
         assert not below.path.startswith("/")
+
+    def test_p14_two_spellings_of_a_place_are_one(self, platform: StoragePlatform) -> None:
+        """Hosts in capitals, default ports, a slash at the end: else two repos could lie at one place."""
+        if not self.respelled and _ADDRESSES.intersection(
+            field.encode_name for field in msgspec.structs.fields(platform.options)
+        ):
+            pytest.skip("its options name a server: set `respelled` to options that spell that of `options` otherwise")
+        name, prefix = platform.parse_uri(self.uris[0])
+        places = [
+            Location(platform=platform.name, bucket=name, prefix=prefix, options=platform.decode_options(options))
+            for options in (self.options, *self.respelled)
+        ]
+        assert {platform.identity(place) for place in places} == {platform.identity(places[0])}
 
     @pytest.mark.parametrize("path", [*BAD_PATHS, "a/", "x" * 1100], ids=lambda path: ascii(path)[1:21])
     def test_p13_a_location_never_leaves_its_place(self, platform: StoragePlatform, location: Location, path: str) -> None:

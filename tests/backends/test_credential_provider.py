@@ -6,6 +6,7 @@ import os
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -242,3 +243,17 @@ def test_p11_p27_a_new_process_mints_its_own(method):
     else:
         # A forked child starts with what its parent had, still valid, and can mint on a loop of its own.
         assert answer.startswith("ours in ")
+
+
+@dataclass(frozen=True)
+class OwnKind:
+    """A source with credentials of a kind that nobody else knows."""
+
+    async def mint(self):
+        return {"user": "ada", "password": "CANARY"}
+
+
+async def test_credentials_of_an_unknown_kind_are_refused_where_they_are_made():
+    with pytest.raises(CredentialsError, match="gave a dict, .* returns one of .*PasswordCredentials") as caught:
+        await CredentialProvider(OwnKind()).get()
+    assert "CANARY" not in str(caught.value)

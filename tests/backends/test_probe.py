@@ -72,7 +72,8 @@ async def test_p18_a_platform_without_conditional_writes_is_not_called_safe(prov
     assert report.ok
     assert report.problems == []
     assert (report.conditional_create, report.conditional_update, report.safe_for_concurrent_writes) == (False, False, False)
-    assert "one process write to a repo at a time" in report.notes[0]
+    assert "let one process write at a time" in report.notes[0]
+    assert "the kind 'v1' are safe there" in report.notes[0]
     assert platform.files.store == {}
 
 

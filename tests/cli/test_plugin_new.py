@@ -45,6 +45,24 @@ def test_a_name_that_is_none_is_refused(run: Run, tmp_path: Path, name: str) -> 
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    ("family", "name", "whose"),
+    [
+        ("storage", "core", "arraylake-core is a distribution of this project"),
+        ("auth", "gcs", "arraylake-gcs is a distribution of this project"),
+        ("storage", "file", "it is the storage platform of arraylake-local"),
+        ("auth", "hmac", "arraylake-s3"),
+        ("repo-kind", "v1", "arraylake-v1"),
+    ],
+)
+def test_a_name_that_is_taken_is_refused(run: Run, tmp_path: Path, family: str, name: str, whose: str) -> None:
+    done = run("plugins", "new", family, name, "--directory", str(tmp_path))
+    assert done.code == 1
+    assert "is taken" in done.err
+    assert whose in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_there_is_not_overwritten(run: Run, tmp_path: Path) -> None:
     (tmp_path / "arraylake-shelf").mkdir()
     done = run("plugins", "new", "storage", "shelf", "--directory", str(tmp_path))

@@ -35,6 +35,7 @@ class TestSftp(StoragePlatformTests):
     uris = ("sftp://loopback", "sftp://loopback/some/prefix")
     bad_uris = ("sftp://two words", "sftp://" + "x" * 64, "sftp://loopback:22")
     options = {"host": "127.0.0.1", "user": "ada", "host_key": "ssh-ed25519 AAAA", "identity_file": "/home/ada/.ssh/id"}
+    respelled = ({**options, "host": "127.0.0.1."}, {**options, "root": "//"})
     bad_options = (({"host": "127.0.0.1"}, "'user' is missing"),)
     foreign = (S3Credentials(aws_access_key_id="a", aws_secret_access_key=Secret(CANARY)),)
 

@@ -40,6 +40,7 @@ class AzureTests(StoragePlatformTests):
     uris = ("azure://lake", "azure://lake/team", "azure://lake-1/team/ocean")
     bad_uris = ("azure://la_ke", "azure://Lake", "azure://lake--x", "azure://user@lake/x", "azure://lake@x.example.org/y")
     options = {"storage_account": "ourdata"}
+    respelled = ({"storage_account": "ourdata", "endpoint_url": "https://OURDATA.blob.core.windows.net:443/"},)
     bad_options = (
         ({}, "storage_account"),
         ({"storage_account": "CANARY account"}, "3 to 24"),

@@ -44,6 +44,7 @@ class GCSTests(StoragePlatformTests):
     owner: str
     uris = ("gs://lake", "gs://lake.example.org/team", "gs://lake_1/team/ocean")
     options = {"project": "ocean-models"}
+    respelled = ({"endpoint_url": "https://storage.googleapis.com"}, {"endpoint_url": "https://Storage.GoogleAPIs.com:443/"})
     bad_options = (
         ({"endpoint_url": "ftp://host"}, "https:// or http://"),
         ({"endpoint_url": "https://user:CANARY@host"}, "auth_config"),

@@ -83,6 +83,7 @@ WRONG_ENDPOINTS = (
 class TestS3(S3Tests):
     name = "s3"
     uris = ("s3://bucket", "s3://my.bucket-1/some/prefix_=.1")
+    respelled = ({"endpoint_url": "https://S3.AMAZONAWS.COM."}, {"endpoint_url": "https://s3.eu-west-1.amazonaws.com/"})
     bad_uris = ("s3://ab", "s3://" + "x" * 64, "s3://two words", "s3://b?versionId=1", "s3://b#f")
     bad_options = WRONG_ENDPOINTS
 
@@ -91,6 +92,7 @@ class TestS3Compatible(S3Tests):
     name = "s3-compatible"
     uris = ("s3-compatible://bucket/prefix",)
     options = MappingProxyType({"endpoint_url": "http://localhost:9000", "region_name": "here"})
+    respelled = ({"endpoint_url": "http://LOCALHOST:9000/"}, {"endpoint_url": "http://127.0.0.1:9000"})
     bad_options = (({}, "needs endpoint_url"), *WRONG_ENDPOINTS)
 
 
@@ -98,6 +100,7 @@ class TestMinio(S3Tests):
     name = "minio"
     uris = ("minio://bucket/prefix",)
     options = MappingProxyType({"endpoint_url": "http://localhost:9000", "region_name": "here"})
+    respelled = ({"endpoint_url": "http://LOCALHOST:9000/"}, {"endpoint_url": "http://127.0.0.1:9000"})
     bad_options = (({}, "needs endpoint_url"), *WRONG_ENDPOINTS)
 
 
