@@ -99,8 +99,11 @@ metadata = MetaData(
     }
 )
 
-version = Table("arraylake_version", MetaData(), Column("version_num", String(32), primary_key=True))
-"""Alembic's own table, for reading it without Alembic; its name can't be mistaken for another application's."""
+version = Table(
+    "arraylake_version", MetaData(), Column("version_num", String(32), primary_key=True), Column("compatible_from", String(32))
+)
+"""Alembic's own table, for reading it without Alembic, and beside it the oldest revision whose releases can work with these tables; its name can't be
+mistaken for another application's."""
 
 encryption_keys = Table(
     "encryption_keys",

@@ -129,11 +129,8 @@ async def create_operator(
 @_blocking
 async def migrate(database: Database = None) -> None:
     """Bring the tables to this release's revision, or make them where there are none; doing it again does no harm."""
-    from arraylake_core.catalog.schema import HEAD
-
     async with _opened(database) as catalog:
-        await catalog.migrate()
-    note(f"The catalog is at the revision {HEAD}.")
+        note(f"The catalog is at the revision {await catalog.migrate()}.")
 
 
 @app.command("rotate-key")

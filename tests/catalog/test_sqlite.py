@@ -358,7 +358,7 @@ async def test_p14_a_purged_repo_leaves_no_places(path: Path, file_catalog: Cata
 
 async def test_p24_a_newer_catalog_is_left_alone(path: Path, file_catalog: Catalog, execute: Execute) -> None:
     await file_catalog.list_orgs()
-    execute(path, "UPDATE arraylake_version SET version_num = '9999'")
+    execute(path, "UPDATE arraylake_version SET version_num = '9999', compatible_from = '9998'")
     before = path.read_bytes()
     with pytest.raises(CatalogError, match=r"newer release \(revision 9999.*upgrade arraylake-core"):
         await catalog_from_uri(file_catalog.uri).list_orgs()
