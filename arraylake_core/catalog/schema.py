@@ -162,8 +162,8 @@ async def _migrate(connection: AsyncConnection, home: Home, fill: Fill, *, may_m
             return
         if found.revision not in REVISIONS:
             raise CatalogError(
-                f"the catalog {where} was made by a newer release (revision {found.revision}, for releases that know {found.compatible_from or found.revision}; "
-                f"this one knows {HEAD}): upgrade arraylake-core; nothing was changed"
+                f"the catalog {where} was made by a newer release (revision {found.revision}, for releases that know "
+                f"{found.compatible_from or found.revision}; this one knows {HEAD}): upgrade arraylake-core; nothing was changed"
             )
         if not may_migrate:
             raise CatalogError(
@@ -213,6 +213,6 @@ def _upgrade_tables(connection: Connection, revision: str) -> None:
         environment.run_migrations()
     _, keeps = _tables(connection)
     if keeps:
-        reached = script.get_revision(connection.scalar(select(version.c.version_num)))
+        reached = script.get_revision(str(connection.scalar(select(version.c.version_num))))
         oldest = getattr(reached.module, "compatible_from", reached.revision)
         connection.execute(version.update().values(compatible_from=oldest))

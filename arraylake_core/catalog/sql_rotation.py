@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from arraylake_core.catalog.engine import insert_missing
 from arraylake_core.catalog.keys import Keyring
 from arraylake_core.catalog.records import Records
-from arraylake_core.catalog.sealing import associated_answer, associated_auth, associated_secret, associated_webhook
 from arraylake_core.catalog.schema import require_head
+from arraylake_core.catalog.sealing import associated_answer, associated_auth, associated_secret, associated_webhook
 from arraylake_core.catalog.tables import buckets, catalog_secrets, encryption_keys, idempotency, webhooks
 from arraylake_core.errors import CatalogError
 from arraylake_core.models import utc_now

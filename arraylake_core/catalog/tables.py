@@ -39,6 +39,7 @@ __all__ = [
     "encryption_keys",
     "grants",
     "idempotency",
+    "identities",
     "journal_entries",
     "journals",
     "logins",
@@ -291,6 +292,19 @@ members = Table(
     # Whose claims gave the role; without one, an admin did.
     Column("issuer", Text),
     Index("ix_members_user_id", "user_id"),
+)
+
+# Whom an identity provider means by a subject. The realm is the one organization that the provider speaks for here, or empty: that of the
+# whole deployment. What one realm says of an e-mail address neither takes nor keeps the person from whoever it is in another.
+identities = Table(
+    "identities",
+    metadata,
+    Column("realm", String(100), primary_key=True),
+    Column("issuer", Text, primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("created", Utc, nullable=False),
+    Index("ix_identities_user_id", "user_id"),
 )
 
 logins = Table(

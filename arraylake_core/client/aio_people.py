@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from arraylake_core.errors import InvalidOptionError
 from arraylake_core.models import Page, RepoModel
 from arraylake_core.names import parse_repo_name
-from arraylake_core.people import AuditEntry, Grant, IssuedToken, Member, NewToken, Principal, Role, Token, parse_role
+from arraylake_core.people import AuditEntry, Grant, IssuedToken, Login, Member, NewToken, Principal, Role, Token, parse_role
 
 if TYPE_CHECKING:
     from arraylake_core.catalog.base import Catalog
@@ -64,6 +64,32 @@ class AsyncPeople:
             The member's id.
         """
         await self._catalog.remove_member(org, user_id)
+
+    async def list_logins(self, org: str, user_id: str) -> list[Login]:
+        """List as whom a member logs in: with the organization's own identity provider, and, to operators, with those of the whole deployment.
+
+        Parameters
+        ----------
+        org
+            Name of the organization.
+        user_id
+            The member's id.
+        """
+        return await self._catalog.list_logins(org, user_id)
+
+    async def forget_logins(self, org: str, user_id: str) -> None:
+        """Forget as whom a member logs in: the next login with the member's e-mail address is the member.
+
+        For somebody whose account at the identity provider was made anew. Where the address is another person's now, remove the member instead.
+
+        Parameters
+        ----------
+        org
+            Name of the organization.
+        user_id
+            The member's id.
+        """
+        await self._catalog.forget_logins(org, user_id)
 
     async def list_grants(self, name: str) -> list[Grant]:
         """List who has a role on a repo above what membership gives.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from arraylake_core.client.aio import AsyncClient
     from arraylake_core.models import Page, RepoModel
-    from arraylake_core.people import AuditEntry, Grant, IssuedToken, Member, Principal, Role, Token
+    from arraylake_core.people import AuditEntry, Grant, IssuedToken, Login, Member, Principal, Role, Token
 
 __all__ = ["People"]
 
@@ -39,6 +39,14 @@ class People:
     def remove_member(self, org: str, user_id: str) -> None:
         """Remove a member, with the grants and tokens it has in the organization."""
         run(self._aio.remove_member(org, user_id))
+
+    def list_logins(self, org: str, user_id: str) -> list[Login]:
+        """List as whom a member logs in."""
+        return run(self._aio.list_logins(org, user_id))
+
+    def forget_logins(self, org: str, user_id: str) -> None:
+        """Forget as whom a member logs in: the next login with the member's e-mail address is the member."""
+        run(self._aio.forget_logins(org, user_id))
 
     def list_grants(self, name: str) -> list[Grant]:
         """List who has a role on a repo above what membership gives."""

@@ -34,6 +34,8 @@ TABLE = {
     "GET /orgs/{org}/members": "reader",
     "PUT /orgs/{org}/members": "admin",
     "DELETE /orgs/{org}/members/{user_id}": "admin",
+    "GET /orgs/{org}/members/{user_id}/logins": "admin",
+    "DELETE /orgs/{org}/members/{user_id}/logins": "admin",
     "GET /orgs/{org}/api-clients": "member",
     "POST /orgs/{org}/api-clients": "member",
     "DELETE /orgs/{org}/api-clients/{token_id}": "member",

@@ -1,4 +1,4 @@
-"""Which releases the tables are for."""
+"""Whom the subjects of identity providers are; which releases the tables are for."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,3 +12,14 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("arraylake_version", sa.Column("compatible_from", sa.String(length=32), nullable=True))
+    op.create_table(
+        "identities",
+        sa.Column("realm", sa.String(length=100), nullable=False),
+        sa.Column("issuer", sa.Text(), nullable=False),
+        sa.Column("subject", sa.String(length=255), nullable=False),
+        sa.Column("user_id", sa.String(length=36), nullable=False),
+        sa.Column("created", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_identities_user_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("realm", "issuer", "subject", name=op.f("pk_identities")),
+    )
+    op.create_index("ix_identities_user_id", "identities", ["user_id"], unique=False)
