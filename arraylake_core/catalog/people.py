@@ -61,7 +61,8 @@ class People(Protocol):
         new
             What it may do.
         email
-            The person that it acts for: the caller where it is None. In the process itself, where nobody is the caller, it must be given.
+            The person that it acts for: the caller where it is None. Admins may name a member; such a token ends when its maker is no admin any more. In the
+            process itself, where nobody is the caller, it must be given.
 
         Raises
         ------

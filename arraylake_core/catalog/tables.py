@@ -343,6 +343,8 @@ tokens = Table(
     Column("expires", Utc),
     Column("revoked", Utc),
     Column("last_used", Utc),
+    # Who made it for somebody else; it ends when that person may not any more.
+    Column("creator_id", String(36)),
     Index("ix_tokens_org_id", "org_id"),
     Index("ix_tokens_user_id", "user_id"),
     Index("ix_tokens_parent_id", "parent_id"),

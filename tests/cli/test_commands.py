@@ -22,6 +22,7 @@ from arraylake_core.cli.upkeep import Expired
 from arraylake_core.client.migration import MigrationReport
 from arraylake_core.models import BucketResponse, CommitInfo, OrgModel, Page, ProbeReport, RepoModel
 from arraylake_core.people import Grant, Login, Member, Token
+from arraylake_core.webhooks import Webhook
 
 from .conftest import Run
 
@@ -75,6 +76,11 @@ EXAMPLES: dict[str, tuple[list[str], type | list[type] | None]] = {
     "admin rotate-key": ([], None),
     "admin backup": (["saved.zip"], BackupManifest),
     "admin restore": (["saved.zip"], BackupManifest),
+    "repo set-visibility": (["me/ocean", "public"], RepoModel),
+    "webhook list": (["me"], [Webhook]),
+    "webhook create": (["me", "https://hooks.example.org/lake", "--event", "repo.created"], None),
+    "webhook test": (["me", "the-id"], None),
+    "webhook delete": (["me", "the-id"], None),
     "plugins list": ([], [PluginState]),
     "plugins show": (["shelf"], None),
     "config list": ([], [SettingValue]),
@@ -93,6 +99,8 @@ SILENT = {
     "admin remove-person",
     "repo revoke-grant",
     "token revoke",
+    "webhook test",
+    "webhook delete",
     "admin migrate",
     "admin rotate-key",
 }
@@ -132,6 +140,10 @@ def ready(run: Run, command: str, request: pytest.FixtureRequest) -> Run:
         assert run("repo", "grant", "me/ocean", "bo@example.org", "writer").code == 0
     elif command.startswith("bucket"):
         assert run("bucket", "create", "me", "spare", "shelf://good").code == 0
+    elif command.startswith("webhook"):
+        assert run("webhook", "create", "me", "https://hooks.example.org/sea").code == 0
+        with closing(sqlite3.connect(request.getfixturevalue("tmp_path") / "catalog.db", isolation_level=None)) as connection:
+            connection.execute("UPDATE webhooks SET id = 'the-id'")
     elif command.startswith(("org", "token")):
         assert run("org", "set-member", "me", "bo@example.org", "reader").code == 0
         assert run("token", "create", "x", "--org", "me", "--email", "bo@example.org", "--role", "reader").code == 0

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import to_builtins
 
 from arraylake_core import config
 from arraylake_core.catalog.sql_catalog import SqlCatalog
@@ -99,6 +100,21 @@ def test_p20_the_provider_of_one_organization_neither_becomes_nor_shuts_out_who_
         # Nor does it say what her address is.
         assert who(service, another.token(aud="own", sub="anybody", email=BO)).json["email"] == ADA
         assert who(service, issuer.token(sub="ada", email=ADA)).json["email"] == ADA
+
+
+def test_an_organization_has_any_number_of_providers(catalog: SqlCatalog, issuer: BadIssuer, another: BadIssuer) -> None:
+    entries = (
+        Issuer(issuer=issuer.issuer, client_id="cli", org="acme", domains=("example.org",)),
+        Issuer(issuer=another.issuer, client_id="own", org="acme", domains=("example.com",)),
+    )
+    with config.set({"service.issuers": [to_builtins(entry) for entry in entries]}):
+        assert settings_from_config().issuers == entries
+    with running(catalog, settings(*entries)) as service:
+        service.member("acme", ADA, Role.Writer)
+        service.member("acme", "bo@example.com", Role.Reader)
+        assert who(service, issuer.token(email=ADA)).json["roles"] == {"acme": "writer"}
+        assert who(service, another.token(aud="own", sub="bo", email="bo@example.com")).json["roles"] == {"acme": "reader"}
+        assert who(service, another.token(aud="own", sub="ada", email=ADA)).status == 401
 
 
 def test_p20_an_invitation_is_for_whom_an_issuer_of_that_organization_verifies(

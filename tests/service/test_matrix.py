@@ -43,6 +43,7 @@ TABLE = {
     "GET /orgs/{org}/webhooks": "admin",
     "POST /orgs/{org}/webhooks": "admin",
     "DELETE /orgs/{org}/webhooks/{webhook_id}": "admin",
+    "POST /orgs/{org}/webhooks/{webhook_id}/test": "admin",
     "GET /orgs/{org}/buckets": "reader",
     "POST /orgs/{org}/buckets": "admin",
     "GET /orgs/{org}/buckets/{bucket}": "reader",

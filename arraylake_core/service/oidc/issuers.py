@@ -88,9 +88,6 @@ def parse_issuers(value: Sequence[object]) -> tuple[Issuer, ...]:
             raise _wrong(f"{entry.issuer} is there twice with the same client_id")
         seen.add((entry.issuer, entry.client_id))
     whole = [entry.issuer for entry in issuers if entry.org is None]
-    orgs = [entry.org for entry in issuers if entry.org is not None]
-    if len(orgs) != len(set(orgs)):
-        raise _wrong("an organization has two providers: keep one")
     if len(whole) > 1 and not all(entry.domains for entry in issuers if entry.org is None):
         raise _wrong(
             "of several providers for the whole deployment, each must name its domains, so that none speaks for another's people"
@@ -154,7 +151,7 @@ def _check_pair(one: Issuer, other: Issuer) -> None:
                 f"{one.issuer} and {other.issuer} have the same client_id: give each its own, since official clients, which log in through the service, "
                 "say nothing else of where they belong"
             )
-        if one.org is None and other.org is None and (both := set(one.domains) & set(other.domains)):
+        if one.org == other.org and (both := set(one.domains) & set(other.domains)):
             raise _wrong(f"{one.issuer} and {other.issuer} both speak for {', '.join(sorted(both))}: keep it with one of them")
         return
     if one.subject != other.subject:

@@ -1,4 +1,4 @@
-"""Whom the subjects of identity providers are; which releases the tables are for."""
+"""Whom the subjects of identity providers are; who made a token for somebody else; which releases the tables are for."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,4 +22,5 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_identities_user_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("realm", "issuer", "subject", name=op.f("pk_identities")),
     )
+    op.add_column("tokens", sa.Column("creator_id", sa.String(length=36), nullable=True))
     op.create_index("ix_identities_user_id", "identities", ["user_id"], unique=False)
