@@ -163,7 +163,7 @@ def test_other_clients_are_told_and_get_nothing_they_can_not_use(lake: Peopled) 
     grant(lake, "reader")
     refused = lake.service.ask("GET", "/repos/acme/ocean/open", lake.tokens["member"])
     assert refused.status == 403
-    assert "keys that open more than one repo" in refused.detail
+    assert "keys that open more than you have a right to" in refused.detail
 
 
 def test_icechunk_says_which_auth_method_helps(lake: Peopled) -> None:

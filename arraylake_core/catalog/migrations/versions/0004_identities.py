@@ -22,5 +22,14 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_identities_user_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("realm", "issuer", "subject", name=op.f("pk_identities")),
     )
+    if op.get_bind().dialect.name == "postgresql":
+        # Pages are in the order of the characters' numbers, in every database: one made for a language sorts otherwise, and its index as well.
+        op.drop_index("ix_repos_listed", "repos")
+        op.create_index(
+            "ix_repos_listed",
+            "repos",
+            ["org_id", sa.text('name COLLATE "C"'), "id"],
+            postgresql_where=sa.text("deleted_at IS NULL AND state = 'active'"),
+        )
     op.add_column("tokens", sa.Column("creator_id", sa.String(length=36), nullable=True))
     op.create_index("ix_identities_user_id", "identities", ["user_id"], unique=False)
