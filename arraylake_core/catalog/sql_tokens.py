@@ -280,6 +280,10 @@ def check_new_token(new: NewToken) -> None:
     if new.expires is not None:
         if not isinstance(new.expires, datetime) or new.expires.tzinfo is None:
             raise InvalidOptionError("a token expires at a time with its time zone, such as 2026-12-31T12:00Z, or never")
+        try:
+            new.expires.astimezone(UTC)
+        except OverflowError:
+            raise InvalidOptionError("a token can't expire after the year 9999: take an earlier time, or never") from None
         if new.expires <= utc_now():
             raise InvalidOptionError(f"a token can't expire in the past ({new.expires:%Y-%m-%d %H:%M %Z}): take a later time")
     if new.repos is not None:
