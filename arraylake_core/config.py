@@ -108,6 +108,12 @@ SETTINGS = (
         "How many requests a minute one address may have passed on to identity providers.",
     ),
     Setting("service.issuers", list, [], "The identity providers whose logins the service takes; see docs/production.md."),
+    Setting(
+        "service.readers_get_keys",
+        bool,
+        True,
+        "Whether readers get the keys of buckets whose auth method has one secret for all, which let them write there as well.",
+    ),
     Setting("service.domain", str, None, "The host by which clients reach the service over https; official ones log in there."),
     Setting("service.drain_seconds", float, 30.0, "How long requests may take to finish when the service stops."),
     Setting(

@@ -5,9 +5,12 @@ from typing import Literal, get_args
 
 import msgspec
 
-__all__ = ["EVENT_TYPES", "Event", "EventType"]
+__all__ = ["EVENT_TYPES", "TEST", "Event", "EventType"]
 
 type EventType = Literal["repo.created", "repo.modified", "repo.deleted", "repo.restored", "v1.commit"]
+TEST = "webhook.test"
+"""The type of the message by which an admin tries a webhook; nothing has happened, so that plugins don't hear of it."""
+
 EVENT_TYPES: tuple[str, ...] = get_args(EventType.__value__)
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "AuditEntry",
     "Grant",
     "IssuedToken",
+    "Login",
     "Member",
     "NewToken",
     "Principal",
@@ -112,6 +113,25 @@ class Member(msgspec.Struct, kw_only=True):
     id: str
     email: str
     role: Role | None = None
+    created: datetime = msgspec.field(default_factory=utc_now)
+
+
+class Login(msgspec.Struct, frozen=True, kw_only=True):
+    """As whom a person logs in: what an identity provider never gives to somebody else, unlike an e-mail address.
+
+    Parameters
+    ----------
+    issuer, subject
+        The provider, and what it calls the person.
+    org
+        The one organization that the provider speaks for; None is the whole deployment.
+    created
+        When the person logged in first.
+    """
+
+    issuer: str
+    subject: str
+    org: str | None = None
     created: datetime = msgspec.field(default_factory=utc_now)
 
 

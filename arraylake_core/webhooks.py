@@ -31,6 +31,10 @@ class Webhook(msgspec.Struct, kw_only=True):
         An https URL.
     events
         The types of event that are posted; empty: all of them.
+    waiting
+        How many messages are on their way to it.
+    problem
+        Why the one that has waited longest has not arrived.
     """
 
     id: str
@@ -38,6 +42,8 @@ class Webhook(msgspec.Struct, kw_only=True):
     events: list[str] = msgspec.field(default_factory=list)
     created: datetime = msgspec.field(default_factory=utc_now)
     created_by: str | None = None
+    waiting: int = 0
+    problem: str | None = None
 
 
 class IssuedWebhook(Webhook, kw_only=True):

@@ -14,6 +14,7 @@ from arraylake_core.backends.coordination import Coordination
 from arraylake_core.backends.credentials import Access, Credentials
 from arraylake_core.backends.storage import StorageIdentity
 from arraylake_core.catalog.people import People
+from arraylake_core.catalog.webhooks import Webhooks
 from arraylake_core.errors import InvalidNameError
 from arraylake_core.models import (
     AuthConfig,
@@ -123,7 +124,7 @@ class UnfinishedRepo(msgspec.Struct, frozen=True, kw_only=True):
     generated: bool
 
 
-class Catalog(People, Protocol):
+class Catalog(People, Webhooks, Protocol):
     """Organizations, people, bucket configs, repos, refs and journals.
 
     Errors are those of arraylake_core.errors: NotFoundErrors, AlreadyExistsError, InUseError, InvalidNameError, InvalidOptionError, CatalogError.

@@ -30,7 +30,7 @@ class Dsn:
     Parameters
     ----------
     text
-        A URI as PostgreSQL has them; ``pool_size`` in its query is ours. What it has of secrets is remembered by this process.
+        A URI as PostgreSQL has them; ``pool_size`` and ``statement_cache_size`` in its query are ours. What it has of secrets is remembered by this process.
 
     Raises
     ------
@@ -53,11 +53,20 @@ class Dsn:
         if not re.fullmatch(r"[1-9][0-9]{0,3}", size, re.ASCII):
             raise InvalidOptionError("pool_size in the URI of a PostgreSQL database is a number from 1 to 9999")
         self.pool_size = int(size)
+        cache = options.pop("statement_cache_size", None)
+        if cache is not None and not re.fullmatch(r"[0-9]{1,4}", cache, re.ASCII):
+            raise InvalidOptionError("statement_cache_size in the URI of a PostgreSQL database is a number from 0 to 9999")
+        self.statement_cache_size = None if cache is None else int(cache)
         self.file_name = _file_name(parts, options)
         self._plain = _unsplit(parts, options)
         if secrets:
             with _lock:
                 _remembered[self.uri] = secrets
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether each transaction may get another connection to the server, as by PgBouncer: nothing lasts longer, prepared statements neither."""
+        return self.statement_cache_size == 0
 
     def connection(self) -> tuple[str, str | None]:
         """Return what asyncpg connects with: a URI, and the password where one is known. Hand both straight to it."""

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, supp
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
-from sqlalchemy import Dialect, Select, Table
+from sqlalchemy import ColumnElement, Dialect, Select, Table
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.types import TypeDecorator
@@ -20,7 +20,17 @@ from arraylake_core.loops import at_loop_end
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
-__all__ = ["ConstraintError", "Database", "Engines", "Prepared", "SchemaError", "insert_into", "insert_missing", "os_problem"]
+__all__ = [
+    "ConstraintError",
+    "Database",
+    "Engines",
+    "Prepared",
+    "SchemaError",
+    "insert_into",
+    "insert_missing",
+    "os_problem",
+    "sorted_by",
+]
 
 
 class ConstraintError(ConflictError):
@@ -216,6 +226,11 @@ def _forget_after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+def sorted_by(connection: AsyncConnection, column: ColumnElement[str]) -> ColumnElement[str]:
+    """Return what rows are ordered by that come in the order of a text, as Python and SQLite have it, whatever language the database was made for."""
+    return column if connection.dialect.name == "sqlite" else column.collate("C")
 
 
 def insert_into(connection: AsyncConnection, table: Table) -> "sqlite.Insert | postgresql.Insert":

@@ -14,6 +14,7 @@ from arraylake_core.catalog.http_coordination import HttpCoordination
 from arraylake_core.catalog.http_people import HttpPeople
 from arraylake_core.catalog.http_signing import RepoSigner
 from arraylake_core.catalog.http_transport import transport_to
+from arraylake_core.catalog.http_webhooks import HttpWebhooks
 from arraylake_core.errors import InvalidOptionError
 from arraylake_core.models import (
     AuthConfig,
@@ -32,7 +33,7 @@ from arraylake_core.secret import Secret
 __all__ = ["HttpCatalog"]
 
 
-class HttpCatalog(HttpPeople):
+class HttpCatalog(HttpPeople, HttpWebhooks):
     """The catalog of a service.
 
     Parameters

@@ -9,7 +9,7 @@ from arraylake_core.catalog.http_decoding import decoded
 from arraylake_core.catalog.http_transport import Transport
 from arraylake_core.models import Page
 from arraylake_core.names import validate_org, validate_repo
-from arraylake_core.people import AuditEntry, Grant, IssuedToken, Member, NewToken, Principal, Role, Token
+from arraylake_core.people import AuditEntry, Grant, IssuedToken, Login, Member, NewToken, Principal, Role, Token
 from arraylake_core.secret import Secret
 
 __all__ = ["HttpPeople"]
@@ -64,6 +64,14 @@ class HttpPeople:
     async def remove_member(self, org: str, user_id: str) -> None:
         """Remove a member, with the grants and tokens it has in the organization."""
         await self._transport.send("DELETE", _org(org, "members", user_id))
+
+    async def list_logins(self, org: str, user_id: str) -> list[Login]:
+        """Return as whom a member logs in."""
+        return decoded((await self._transport.send("GET", _org(org, "members", user_id, "logins"))).body, list[Login])
+
+    async def forget_logins(self, org: str, user_id: str) -> None:
+        """Forget them: the next login with the member's e-mail address is the member."""
+        await self._transport.send("DELETE", _org(org, "members", user_id, "logins"))
 
     async def list_grants(self, org: str, repo: str) -> list[Grant]:
         """Return who has a role on one repo above what membership gives."""

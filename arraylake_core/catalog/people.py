@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from arraylake_core.models import Page
-from arraylake_core.people import AuditEntry, Grant, IssuedToken, Member, NewToken, Principal, Role, Token
+from arraylake_core.people import AuditEntry, Grant, IssuedToken, Login, Member, NewToken, Principal, Role, Token
 
 __all__ = ["People"]
 
@@ -25,6 +25,14 @@ class People(Protocol):
 
     async def remove_member(self, org: str, user_id: str) -> None:
         """Remove a member, with the grants and tokens it has in the organization; InUseError for the last admin."""
+        ...
+
+    async def list_logins(self, org: str, user_id: str) -> list[Login]:
+        """Return as whom a member logs in: with the organization's own provider, and, to operators, with those of the whole deployment."""
+        ...
+
+    async def forget_logins(self, org: str, user_id: str) -> None:
+        """Forget them: the next login with the member's e-mail address is the member. NotFoundError where there are none."""
         ...
 
     async def list_grants(self, org: str, repo: str) -> list[Grant]:
@@ -53,7 +61,8 @@ class People(Protocol):
         new
             What it may do.
         email
-            The person that it acts for: the caller where it is None. In the process itself, where nobody is the caller, it must be given.
+            The person that it acts for: the caller where it is None. Admins may name a member; such a token ends when its maker is no admin any more. In the
+            process itself, where nobody is the caller, it must be given.
 
         Raises
         ------

@@ -1,6 +1,11 @@
 """The catalog's start: its files are made on first use, and its tables brought to this release's revision.
 
 A catalog that is at that revision already, which is nearly always so, costs one read, and Alembic is not imported.
+
+Each migration says ``compatible_from``: the oldest revision whose releases can go on working with the tables after it. The database keeps it beside the
+revision, where releases read it that don't know the migration, so that a replica of the former release starts while the others are being replaced (P24).
+A migration that only adds (tables, indexes, columns that may be left out) names the revision before it, or that one's ``compatible_from``; one that takes
+away or changes what is there names itself, or the first revision that does without.
 """
 
 import asyncio
@@ -8,6 +13,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy import Connection, inspect, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,9 +23,10 @@ from arraylake_core.catalog.home import Home
 from arraylake_core.catalog.tables import encryption_keys, version
 from arraylake_core.errors import CatalogError
 
-__all__ = ["HEAD", "MIGRATIONS", "make_ready", "migrate", "upgrade_tables"]
+__all__ = ["HEAD", "MIGRATIONS", "REVISIONS", "make_ready", "migrate", "require_head", "upgrade_tables"]
 
-HEAD = "0003"
+REVISIONS = ("0001", "0002", "0003", "0004")
+HEAD = REVISIONS[-1]
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 type Fill = Callable[[AsyncConnection], Awaitable[None]]
@@ -38,15 +45,17 @@ async def make_ready(home: Home, fill: Fill) -> None:
     Raises
     ------
     CatalogError
-        It was made by a newer release, or by an older one and is not migrated by itself, a key is missing, or its files can't be used;
-        nothing was changed.
+        It was made by a newer release that this one can't work beside, or by an older one and is not migrated by itself, a key is missing, or its
+        files can't be used; nothing was changed.
     """
     if not await _is_current(home):
         await _prepare(home, fill, may_migrate=home.database.migrates_itself)
 
 
-async def migrate(home: Home, fill: Fill) -> None:
+async def migrate(home: Home, fill: Fill) -> str:
     """Bring the catalog to this release's revision, making it where there is none; doing it again, or two at once, does no harm.
+
+    Returns the revision that it is at then: a newer release's, where this one can work with that.
 
     Parameters
     ----------
@@ -56,6 +65,28 @@ async def migrate(home: Home, fill: Fill) -> None:
         Writes what a new catalog starts with.
     """
     await _prepare(home, fill, may_migrate=True)
+    async with home.database.read() as connection:
+        return (await _found(connection)).revision
+
+
+async def require_head(connection: AsyncConnection, where: str, what: str) -> None:
+    """Refuse what takes all tables into account where a newer release has made some that this one does not know.
+
+    Parameters
+    ----------
+    connection
+        The transaction that it is done in.
+    where
+        Where the catalog is, for messages.
+    what
+        What shall be done.
+    """
+    found = await _found(connection)
+    if found.revision != HEAD:
+        raise CatalogError(
+            f"the catalog {where} is at the revision {found.revision} of a newer release, and this one, which knows {HEAD}, does not know all that is in "
+            f"it: {what} with that release; nothing was changed"
+        )
 
 
 async def _prepare(home: Home, fill: Fill, *, may_migrate: bool) -> None:
@@ -65,13 +96,32 @@ async def _prepare(home: Home, fill: Fill, *, may_migrate: bool) -> None:
     await home.database.prepare(lambda connection: _migrate(connection, home, fill, may_migrate=may_migrate))
 
 
+class _Found(NamedTuple):
+    """The revision that a catalog is at, and the oldest one whose releases can work with it."""
+
+    revision: str
+    compatible_from: str | None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether this release can work with it as it is."""
+        return self.revision == HEAD or (self.revision not in REVISIONS and self.compatible_from in REVISIONS)
+
+
+async def _found(connection: AsyncConnection) -> _Found:
+    """Read the revision; SchemaError where that is one before ``compatible_from`` was kept, or there are no tables."""
+    row = (await connection.execute(select(version.c.version_num, version.c.compatible_from))).one_or_none()
+    if row is None:
+        raise SchemaError("the catalog has no revision: restore it from a backup")
+    return _Found(*row)
+
+
 async def _is_current(home: Home) -> bool:
     if not await home.database.exists():
         return False
     try:
         async with home.database.read() as connection:
-            revision = await connection.scalar(select(version.c.version_num))
-            if revision != HEAD:
+            if not (await _found(connection)).is_usable:
                 return False
             await _check_keys(connection, home)
     except SchemaError:
@@ -101,64 +151,68 @@ if hasattr(os, "register_at_fork"):
 
 async def _migrate(connection: AsyncConnection, home: Home, fill: Fill, *, may_migrate: bool) -> None:
     where = home.database.where
-    tables = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+    tables, keeps = await connection.run_sync(_tables)
     if tables and version.name not in tables:
         raise CatalogError(f"{where} is a database of something else: name another one as the catalog; nothing was changed")
     if tables:
         await _check_keys(connection, home)
         # Somebody else may have been faster.
-        found = await connection.scalar(select(version.c.version_num))
-        if found == HEAD:
+        found = await _found(connection) if keeps else _Found(str(await connection.scalar(select(version.c.version_num))), None)
+        if found.is_usable:
             return
-    await upgrade_tables(connection, where, may_upgrade=may_migrate or not tables)
+        if found.revision not in REVISIONS:
+            raise CatalogError(
+                f"the catalog {where} was made by a newer release (revision {found.revision}, for releases that know "
+                f"{found.compatible_from or found.revision}; this one knows {HEAD}): upgrade arraylake-core; nothing was changed"
+            )
+        if not may_migrate:
+            raise CatalogError(
+                f"the catalog {where} was made by an older release (revision {found.revision}, this one knows {HEAD}): "
+                "run `arraylake-core admin migrate --database ...` first; nothing was changed"
+            )
+    await upgrade_tables(connection)
     if not tables:
         await fill(connection)
 
 
-async def upgrade_tables(connection: AsyncConnection, where: str, revision: str = "head", *, may_upgrade: bool = True) -> None:
+def _tables(connection: Connection) -> tuple[set[str], bool]:
+    """Return the names of the tables, and whether ``compatible_from`` is kept among them."""
+    inspector = inspect(connection)
+    names = set(inspector.get_table_names())
+    columns = inspector.get_columns(version.name) if version.name in names else ()
+    return names, any(column["name"] == version.c.compatible_from.name for column in columns)
+
+
+async def upgrade_tables(connection: AsyncConnection, revision: str = "head") -> None:
     """Bring the tables to a revision, within a transaction that has begun.
 
     Parameters
     ----------
     connection
         The transaction.
-    where
-        Where the catalog is, for messages.
     revision
         The revision; by default this release's.
-    may_upgrade
-        Whether tables that are there may be changed; otherwise it is only made sure that they need not be.
     """
     # Alembic keeps the migration that is going on in globals of its modules: one at a time in a process. Whoever waits lets its loop go on.
     while not _migrating.acquire(blocking=False):  # noqa: ASYNC110 - no event crosses from one thread's loop to another's
         await asyncio.sleep(_POLL_SECONDS)
     try:
-        await connection.run_sync(_upgrade_tables, where, revision, may_upgrade=may_upgrade)
+        await connection.run_sync(_upgrade_tables, revision)
     finally:
         _migrating.release()
 
 
-def _upgrade_tables(connection: Connection, where: str, revision: str, *, may_upgrade: bool) -> None:
+def _upgrade_tables(connection: Connection, revision: str) -> None:
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import ScriptDirectory
-    from alembic.util import CommandError
 
     script = ScriptDirectory(str(MIGRATIONS))
     with EnvironmentContext(Config(), script, fn=lambda current, _: script._upgrade_revs(revision, current)) as environment:
         environment.configure(connection=connection, version_table=version.name, transactional_ddl=True)
-        try:
-            found = environment.get_context().get_current_revision()
-            if found is not None:
-                script.get_revision(found)
-            if not may_upgrade:
-                raise CatalogError(
-                    f"the catalog {where} was made by an older release (revision {found}, this one knows {HEAD}): when all that uses it is "
-                    "of this release, run `arraylake-core admin migrate --database ...`; nothing was changed"
-                )
-            environment.run_migrations()
-        except CommandError:
-            raise CatalogError(
-                f"the catalog {where} was made by a newer release (revision {found}, this one knows {HEAD}): "
-                "upgrade arraylake-core; nothing was changed"
-            ) from None
+        environment.run_migrations()
+    _, keeps = _tables(connection)
+    if keeps:
+        reached = script.get_revision(str(connection.scalar(select(version.c.version_num))))
+        oldest = getattr(reached.module, "compatible_from", reached.revision)
+        connection.execute(version.update().values(compatible_from=oldest))

@@ -30,7 +30,7 @@ from sqlalchemy.types import TypeEngine
 
 from arraylake_core.catalog.backup_file import BackupManifest, BackupReader, BackupTable, BackupWriter, ColumnKind
 from arraylake_core.catalog.records import Records
-from arraylake_core.catalog.schema import HEAD, upgrade_tables
+from arraylake_core.catalog.schema import HEAD, REVISIONS, require_head, upgrade_tables
 from arraylake_core.catalog.tables import Json, Utc, encryption_keys, metadata
 from arraylake_core.errors import CatalogError
 from arraylake_core.models import utc_now
@@ -61,6 +61,7 @@ class BackupRecords(Records):
             The file, which must not exist yet.
         """
         async with self._read() as connection:
+            await require_head(connection, self._home.database.where, "make a backup")
             with self._home.database.translated(), BackupWriter(path) as writer:
                 for source in metadata.sorted_tables:
                     writer.begin(
@@ -91,7 +92,7 @@ class BackupRecords(Records):
         with home.database.translated(), BackupReader(path) as reader:
             await asyncio.to_thread(reader.verify)
             revision = reader.manifest.revision
-            if revision > HEAD:
+            if revision not in REVISIONS:
                 raise CatalogError(
                     f"the backup {path} was made by a newer release (revision {shown(revision)}, this one knows {HEAD}): upgrade arraylake-core"
                 )
@@ -112,10 +113,10 @@ class BackupRecords(Records):
 async def _fill(connection: AsyncConnection, where: str, reader: BackupReader) -> None:
     if await connection.run_sync(lambda sync: inspect(sync).get_table_names()):
         raise CatalogError(f"{where} is not empty: name a new database to restore into; nothing was changed")
-    await upgrade_tables(connection, where, reader.manifest.revision)
+    await upgrade_tables(connection, reader.manifest.revision)
     for source in reader.manifest.tables:
         await _load(connection, reader, source)
-    await upgrade_tables(connection, where)
+    await upgrade_tables(connection)
 
 
 async def _load(connection: AsyncConnection, reader: BackupReader, source: BackupTable) -> None:

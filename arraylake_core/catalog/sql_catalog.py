@@ -57,9 +57,9 @@ class SqlCatalog(
         self._known.clear()
         await self._home.database.close()
 
-    async def migrate(self) -> None:
-        """Bring the catalog to this release's revision, making it where there is none; doing it again does no harm."""
-        await migrate(self._home, self._fill)
+    async def migrate(self) -> str:
+        """Bring the catalog to this release's revision, or leave it at a newer one that this release can work with, and return which."""
+        return await migrate(self._home, self._fill)
 
     @property
     def handle(self) -> str:

@@ -1,4 +1,4 @@
-"""People who log in with an identity provider, in the SQL catalog: made at their first login, with the roles that its claims give."""
+"""People who log in with an identity provider, in the SQL catalog, with the roles that its claims give."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -8,31 +8,30 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arraylake_core.catalog.engine import insert_missing
 from arraylake_core.catalog.sql_audit import AuditRecords
-from arraylake_core.catalog.sql_members import MemberRecords, user_id_of
+from arraylake_core.catalog.sql_identities import IdentityRecords, user_of
 from arraylake_core.catalog.sql_tokens import TokenRecords
 from arraylake_core.catalog.tables import logins, members, orgs, users
 from arraylake_core.models import utc_now, validate_description
-from arraylake_core.people import Principal, Role, validate_email
+from arraylake_core.people import Login, Principal, Role, validate_email
 
 __all__ = ["LoginRecords"]
 
 _NEVER = datetime.fromtimestamp(0, UTC)
 
 
-class LoginRecords(MemberRecords, TokenRecords, AuditRecords):
+class LoginRecords(IdentityRecords, TokenRecords, AuditRecords):
     """Logins."""
 
     async def log_in(
         self,
         email: str,
         *,
-        issuer: str,
+        login: Login,
         issued: datetime,
         names: tuple[str, str] = ("", ""),
         roles: Mapping[str, Role],
-        only: str | None = None,
     ) -> Principal:
-        """Return who has logged in, made where there is nobody of that address, with the roles that the claims give.
+        """Return who has logged in, with the roles that the claims give: made, or found by the address, at the first login.
 
         A role that an admin gave stays as it is. One that claims of this issuer gave is changed by them, and taken away when they give none any more; the
         last admin of an organization stays one. Claims are taken once, and never after later ones: a token that is older, or that another replica has seen,
@@ -42,36 +41,42 @@ class LoginRecords(MemberRecords, TokenRecords, AuditRecords):
         ----------
         email
             The address, which the issuer has verified.
-        issuer
-            The identity provider.
+        login
+            Whom the issuer means, and where it may speak for anybody.
         issued
             When it said all this.
         names
             First and family name.
         roles
             By organization; those that do not exist are left out.
-        only
-            The one organization that the issuer may speak for; None is every one.
+
+        Raises
+        ------
+        AuthenticationError
+            The address is that of somebody who logs in otherwise; nothing was changed.
         """
-        email = validate_email(email)
+        email, issuer, only = validate_email(email), login.issuer, login.org
         # One transaction with the lines of the audit log.
         async with self.transaction(), self._write() as connection:
-            user_id = await user_id_of(connection, email)
+            person = await self._identified(connection, login, email)
+            user_id = person.user_id
+            who = Principal(id=user_id, user_id=user_id, email=person.email)
+            if person.change:
+                await self.add_audit(who, only or "", "log_in", person.change)
             if not await _is_later(connection, user_id, issuer, issued):
                 return await self._logged_in(connection, user_id, only)
             if only is None:
                 await _set_names(connection, user_id, names)
             changed = await self._set_roles(connection, user_id, issuer, roles, only)
             for org, role in changed.items():
-                who = Principal(id=user_id, user_id=user_id, email=email)
-                await self.add_audit(who, org, "log_in", f"{email}: {role or 'no role'}, by the claims of {issuer}")
+                await self.add_audit(who, org, "log_in", f"{person.email}: {role or 'no role'}, by the claims of {issuer}")
             return await self._logged_in(connection, user_id, only)
 
-    async def principal_of_login(self, user_id: str, only: str | None = None) -> Principal | None:
-        """Return a person with its rights as they are now; those in one organization alone, where ``only`` names one."""
+    async def principal_of_login(self, login: Login) -> Principal | None:
+        """Return whom an identity is of, with the rights that it has now; those in one organization alone, where its issuer speaks for one."""
         async with self._read() as connection:
-            row = (await connection.execute(select(users.c.id).where(users.c.id == user_id))).first()
-            return None if row is None else await self._logged_in(connection, user_id, only)
+            user_id = await user_of(connection, login)
+            return None if user_id is None else await self._logged_in(connection, user_id, login.org)
 
     async def _logged_in(self, connection: AsyncConnection, user_id: str, only: str | None) -> Principal:
         org_id = None if only is None else await connection.scalar(select(orgs.c.id).where(orgs.c.name == only)) or ""

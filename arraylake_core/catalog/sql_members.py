@@ -6,7 +6,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arraylake_core.catalog.acting import acting
-from arraylake_core.catalog.engine import insert_missing
+from arraylake_core.catalog.engine import insert_missing, sorted_by
 from arraylake_core.catalog.sql_repos import RepoRecords
 from arraylake_core.catalog.sql_tokens import end_tokens
 from arraylake_core.catalog.tables import grants, members, repos, tokens, users
@@ -54,7 +54,7 @@ class MemberRecords(RepoRecords):
         """Return the members of an organization, by e-mail address."""
         async with self._read() as connection:
             org_id = await self._org_id(connection, org)
-            query = _MEMBERS.where(members.c.org_id == org_id).order_by(users.c.email)
+            query = _MEMBERS.where(members.c.org_id == org_id).order_by(sorted_by(connection, users.c.email))
             rows = (await connection.execute(query)).all()
         return [_member(*row) for row in rows]
 
@@ -91,7 +91,7 @@ class MemberRecords(RepoRecords):
         """Return who has a role on one repo above what membership gives, by e-mail address."""
         async with self._read() as connection:
             row = await self._live(connection, org, repo)
-            query = _GRANTS.where(grants.c.repo_id == row["id"]).order_by(users.c.email)
+            query = _GRANTS.where(grants.c.repo_id == row["id"]).order_by(sorted_by(connection, users.c.email))
             found = (await connection.execute(query)).all()
         return [_grant(*grant, f"{org}/{repo}") for grant in found]
 

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arraylake_core.catalog.acting import actor_id, actor_name
 from arraylake_core.catalog.base import NewBucket
-from arraylake_core.catalog.engine import ConstraintError
+from arraylake_core.catalog.engine import ConstraintError, sorted_by
 from arraylake_core.catalog.records import Records, condition, later, new_id, org_model
 from arraylake_core.catalog.tables import buckets, orgs, repos
 from arraylake_core.errors import AlreadyExistsError, BucketConfigNotFoundError, InUseError
@@ -23,7 +23,7 @@ class OrgRecords(Records):
     async def list_orgs(self) -> list[OrgModel]:
         """Return the organizations, by name."""
         async with self._read(single=True) as connection:
-            rows = (await connection.execute(select(orgs).order_by(orgs.c.name))).mappings().all()
+            rows = (await connection.execute(select(orgs).order_by(sorted_by(connection, orgs.c.name)))).mappings().all()
         return [org_model(row) for row in rows]
 
     async def get_org(self, org: str) -> OrgModel:
@@ -59,7 +59,7 @@ class OrgRecords(Records):
         """Return the bucket configs of an organization, by nickname."""
         async with self._read() as connection:
             org_id = await self._org_id(connection, org)
-            query = select(buckets).where(buckets.c.org_id == org_id).order_by(buckets.c.nickname)
+            query = select(buckets).where(buckets.c.org_id == org_id).order_by(sorted_by(connection, buckets.c.nickname))
             rows = (await connection.execute(query)).mappings().all()
         return [self._bucket(row) for row in rows]
 

@@ -62,6 +62,8 @@ def _token_query(known_by: ColumnElement[str]) -> Select[tuple[object, ...]]:
         above.c.revoked.is_not(None),
         above.c.expires <= bindparam("now", type_=Utc),
         and_(above.c.org_id.is_(None), not_(owners.c.operator)),
+        # One that was made for somebody else ends when whoever made it is no admin there any more.
+        and_(above.c.creator_id.is_not(None), not_(_is_admin(above.c.creator_id, above.c.org_id))),
     )
     dead = select(above.c.id).where(above.c.id.in_(select(line.c.id)), above.c.user_id == owners.c.id, ended).exists()
     only = select(func.aggregate_strings(token_repos.c.repo_id, " ")).where(token_repos.c.token_id == tokens.c.id)
@@ -77,6 +79,13 @@ def _token_query(known_by: ColumnElement[str]) -> Select[tuple[object, ...]]:
         .select_from(tokens.join(users, users.c.id == tokens.c.user_id).outerjoin(orgs, orgs.c.id == tokens.c.org_id))
         .where(condition, ~dead)
     )
+
+
+def _is_admin(user_id: ColumnElement[str], org_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """Tell whether a person is an admin of an organization, or an operator."""
+    makers, theirs = users.alias("makers"), members.alias("theirs")
+    admin = select(theirs.c.user_id).where(theirs.c.user_id == user_id, theirs.c.org_id == org_id, theirs.c.role == Role.Admin)
+    return or_(admin.exists(), select(makers.c.id).where(makers.c.id == user_id, makers.c.operator).exists())
 
 
 def _roles(org_id: ColumnElement[str] | None) -> ScalarSelect[str]:

@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping, bindparam, delete, func, insert, select, upda
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arraylake_core.catalog.base import OpenRepo, UnfinishedRepo
-from arraylake_core.catalog.engine import ConstraintError, Prepared
+from arraylake_core.catalog.engine import ConstraintError, Prepared, sorted_by
 from arraylake_core.catalog.home import Home
 from arraylake_core.catalog.paging import validate_page
 from arraylake_core.catalog.records import REPO_QUERY, Records, later, status_document, suggestion
@@ -99,8 +99,9 @@ class RepoRecords(Records):
             total = await connection.scalar(counted) or 0
             pages = ceil(total / size)
             # The ids come from the index alone; only what is on the page is read whole.
-            ids = select(repos.c.id).where(*wanted).order_by(repos.c.name).limit(size).offset((page - 1) * size)
-            query = self._repo_query().where(repos.c.id.in_(ids.scalar_subquery())).order_by(repos.c.name)
+            by_name = sorted_by(connection, repos.c.name)
+            ids = select(repos.c.id).where(*wanted).order_by(by_name).limit(size).offset((page - 1) * size)
+            query = self._repo_query().where(repos.c.id.in_(ids.scalar_subquery())).order_by(by_name)
             # A page beyond the end may be beyond what the database can count to as well.
             rows = (await connection.execute(query)).mappings().all() if page <= pages else []
         return Page(items=[self._repo(row) for row in rows], total=total, page=page, size=size, pages=pages)

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from arraylake_core.catalog.engine import insert_missing
 from arraylake_core.catalog.keys import Keyring
 from arraylake_core.catalog.records import Records
+from arraylake_core.catalog.schema import require_head
 from arraylake_core.catalog.sealing import associated_answer, associated_auth, associated_secret, associated_webhook
 from arraylake_core.catalog.tables import buckets, catalog_secrets, encryption_keys, idempotency, webhooks
 from arraylake_core.errors import CatalogError
@@ -80,6 +81,8 @@ class RotationRecords(Records):
         """
         await self._ready()
         async with self._home.database.alone():
+            async with self._read() as connection:
+                await require_head(connection, self._home.database.where, "rotate its keys")
             with self._home.database.translated():
                 keyring = self._vault.source.rotate()
             async with self._write() as connection:

@@ -58,9 +58,9 @@ class TokenRecords(PrincipalRecords):
         async with self._write() as connection:
             org_id = await self._org_id(connection, org)
             creator = await self._creator(connection, org_id, org)
-            person = await self._person(connection, creator, org_id, address)
+            person = await self._person(connection, creator, org_id, org, address)
             repo_ids = await self._permitted(connection, org_id, org, new, creator.principal, person)
-            return await self._issue(connection, new, person, creator.token_id, None if new.operator else org_id, repo_ids)
+            return await self._issue(connection, new, person, creator, None if new.operator else org_id, repo_ids)
 
     async def create_operator_token(self, email: str, name: str, *, expires: datetime | None = None) -> IssuedToken:
         """Issue a token for every organization to an operator; in the process itself only."""
@@ -71,9 +71,9 @@ class TokenRecords(PrincipalRecords):
         new = NewToken(name=name, role=Role.Admin, expires=expires, operator=True)
         check_new_token(new)
         async with self._write() as connection:
-            person = await self._person(connection, _Creator(None), None, validate_email(email))
+            person = await self._person(connection, _Creator(None), None, "", validate_email(email))
             _check_operator(person)
-            return await self._issue(connection, new, person, None, None, ())
+            return await self._issue(connection, new, person, _Creator(None), None, ())
 
     async def list_tokens(self, org: str) -> list[Token]:
         """Return the API tokens of an organization that are neither revoked nor expired, newest first: all of them to admins, to others their own."""
@@ -142,18 +142,25 @@ class TokenRecords(PrincipalRecords):
             )
         return _Creator(fresh, caller.id)
 
-    async def _person(self, connection: AsyncConnection, creator: _Creator, org_id: str | None, email: str | None) -> Principal:
-        """Return the person that a token shall act for."""
+    async def _person(
+        self, connection: AsyncConnection, creator: _Creator, org_id: str | None, org: str, email: str | None
+    ) -> Principal:
+        """Return the person that a token shall act for: oneself, or, to admins, any member."""
         made_by = creator.principal
         if made_by is not None and (email is None or email == made_by.email):
             user_id: str | None = made_by.user_id
-        elif made_by is not None and not made_by.operator:
-            raise PermissionDeniedError("a token is made for oneself: leave the e-mail address out, or ask an operator")
+        elif made_by is not None and made_by.role_in(org) is not Role.Admin:
+            raise PermissionDeniedError("a token is made for oneself: leave the e-mail address out, or ask an admin")
         elif email is None:
             raise InvalidOptionError("nobody is logged in here: say by its e-mail address whom the token is for")
         else:
             user_id = await connection.scalar(select(users.c.id).where(users.c.email == email))
         person = await self._principal_of_user(connection, user_id, org_id) if user_id else None
+        if made_by is not None and not made_by.operator and user_id != made_by.user_id:
+            # Whether there is such a person elsewhere, or an operator of that address, is not for an admin of one organization to know (P20).
+            person = None if person is None else replace(person, operator=False)
+            if person is None or not (person.belongs_to(org) or person.grants):
+                raise PermissionDeniedError(f"{email} is no member of {org!r}: make it one first (`org set-member`)")
         if person is None:
             raise NotFoundError(
                 f"there is nobody with the e-mail address {shown(email)}: make it a member first (`org set-member`)"
@@ -211,7 +218,7 @@ class TokenRecords(PrincipalRecords):
         connection: AsyncConnection,
         new: NewToken,
         person: Principal,
-        parent_id: str | None,
+        creator: _Creator,
         org_id: str | None,
         repo_ids: Sequence[str],
     ) -> IssuedToken:
@@ -224,7 +231,8 @@ class TokenRecords(PrincipalRecords):
             "id": str(uuid4()),
             "org_id": org_id,
             "user_id": person.user_id,
-            "parent_id": parent_id,
+            "parent_id": creator.token_id,
+            "creator_id": _maker(creator.principal, person),
             "name": new.name,
             "digest": digest_of(token.reveal(), await self._secret_for_writing(connection, TOKENS)),
             "role": new.role,
@@ -258,6 +266,11 @@ async def end_tokens(connection: AsyncConnection, condition: ColumnElement[bool]
     await connection.execute(ended.values(revoked=utc_now()))
 
 
+def _maker(creator: Principal | None, person: Principal) -> str | None:
+    """Return who makes a token for somebody else."""
+    return None if creator is None or creator.user_id == person.user_id else creator.user_id
+
+
 def check_new_token(new: NewToken) -> None:
     """Check what a new token shall be."""
     if not isinstance(new.name, str) or not new.name.isprintable() or not new.name.strip() or len(new.name) > MAX_NAME:
@@ -267,6 +280,10 @@ def check_new_token(new: NewToken) -> None:
     if new.expires is not None:
         if not isinstance(new.expires, datetime) or new.expires.tzinfo is None:
             raise InvalidOptionError("a token expires at a time with its time zone, such as 2026-12-31T12:00Z, or never")
+        try:
+            new.expires.astimezone(UTC)
+        except OverflowError:
+            raise InvalidOptionError("a token can't expire after the year 9999: take an earlier time, or never") from None
         if new.expires <= utc_now():
             raise InvalidOptionError(f"a token can't expire in the past ({new.expires:%Y-%m-%d %H:%M %Z}): take a later time")
     if new.repos is not None:

@@ -7,7 +7,7 @@ first, so that of several replicas one does.
 import secrets
 from base64 import b64encode
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple, cast
 from uuid import uuid4
 
@@ -20,7 +20,7 @@ from arraylake_core.catalog.records import Records
 from arraylake_core.catalog.sealing import associated_webhook
 from arraylake_core.catalog.tables import deliveries, encryption_keys, orgs, webhooks
 from arraylake_core.errors import ArraylakeError, InvalidOptionError, NotFoundError
-from arraylake_core.events import EVENT_TYPES, Event
+from arraylake_core.events import EVENT_TYPES, TEST, Event
 from arraylake_core.models import utc_now
 from arraylake_core.names import shown
 from arraylake_core.secret import Secret
@@ -63,7 +63,8 @@ class WebhookRecords(Records):
         """Return the webhooks of an organization, oldest first, without their secrets."""
         async with self._read() as connection:
             org_id = await self._org_id(connection, org)
-            query = select(webhooks).where(webhooks.c.org_id == org_id).order_by(webhooks.c.created, webhooks.c.id)
+            query = select(*webhooks.c, _WAITING, _PROBLEM).where(webhooks.c.org_id == org_id)
+            query = query.order_by(webhooks.c.created, webhooks.c.id)
             rows = (await connection.execute(query)).mappings().all()
         return [_webhook(row) for row in rows]
 
@@ -107,7 +108,18 @@ class WebhookRecords(Records):
             org_id = await self._org_id(connection, org)
             gone = await connection.execute(delete(webhooks).where(webhooks.c.org_id == org_id, webhooks.c.id == webhook_id))
             if not gone.rowcount:
-                raise NotFoundError(f"the organization {org!r} has no webhook {shown(webhook_id)}: list those that it has")
+                raise _no_webhook(org, webhook_id)
+
+    async def test_webhook(self, org: str, webhook_id: str) -> None:
+        """Send a message of the type ``webhook.test`` to a webhook, whatever events it is for."""
+        now = utc_now()
+        async with self._write() as connection:
+            org_id = await self._org_id(connection, org)
+            here = select(webhooks.c.id).where(webhooks.c.org_id == org_id, webhooks.c.id == webhook_id)
+            if await connection.scalar(here) is None:
+                raise _no_webhook(org, webhook_id)
+            document = {"id": str(uuid4()), "type": TEST, "time": now.isoformat(), "org": org, "principal": actor_name() or ""}
+            await connection.execute(insert(deliveries), [_message(webhook_id, document, now)])
 
     async def enqueue(self, event: Event) -> int:
         """Write the messages that an event makes, in the transaction that is going on, and return how many they are."""
@@ -119,14 +131,7 @@ class WebhookRecords(Records):
             )
             now, document = utc_now(), msgspec.to_builtins(event)
             rows = [
-                {
-                    "id": f"msg_{secrets.token_hex(12)}",
-                    "webhook_id": hook,
-                    "event": document,
-                    "created": now,
-                    "attempts": 0,
-                    "due": now,
-                }
+                _message(hook, document, now)
                 for hook, wanted in (await connection.execute(query)).all()
                 if not wanted or event.type in wanted
             ]
@@ -179,6 +184,28 @@ class WebhookRecords(Records):
             # It is this webhook's trouble alone: the messages to all others go on.
             secret = None
         return Delivery(row["id"], row["url"], secret, cast("dict[str, object]", row["event"]), row["attempts"])
+
+
+_MINE = deliveries.c.webhook_id == webhooks.c.id
+_WAITING = select(func.count()).where(_MINE).correlate(webhooks).scalar_subquery().label("waiting")
+_PROBLEM = (
+    select(deliveries.c.problem)
+    .where(_MINE, deliveries.c.problem.is_not(None))
+    .order_by(deliveries.c.created, deliveries.c.id)
+    .limit(1)
+    .correlate(webhooks)
+    .scalar_subquery()
+    .label("problem")
+)
+
+
+def _message(webhook_id: str, event: object, now: datetime) -> dict[str, object]:
+    message = {"id": f"msg_{secrets.token_hex(12)}", "webhook_id": webhook_id, "event": event}
+    return {**message, "created": now, "attempts": 0, "due": now}
+
+
+def _no_webhook(org: str, webhook_id: str) -> NotFoundError:
+    return NotFoundError(f"the organization {org!r} has no webhook {shown(webhook_id)}: list those that it has")
 
 
 def _webhook(row: RowMapping) -> Webhook:

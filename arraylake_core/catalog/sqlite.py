@@ -6,9 +6,10 @@ open, and a fork takes nothing along. All that is SQLite's own is in this module
 
 import asyncio
 import os
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from filelock import AsyncFileLock, Timeout
@@ -23,6 +24,7 @@ from arraylake_core.errors import ArraylakeError, CatalogError, StorageError
 
 __all__ = ["SqliteDatabase", "translated"]
 
+_PAGE = 4096
 BUSY_SECONDS = 30
 LOCK_SECONDS = 120
 
@@ -214,10 +216,21 @@ def translated(path: Path) -> Iterator[None]:
     raise problem from None
 
 
+def _is_full(path: Path) -> bool:
+    """Tell whether there is no room for a page more: SQLite says so in several ways, one of them to whoever only reads."""
+    with suppress(OSError):
+        return shutil.disk_usage(path.parent).free < _PAGE
+    return False
+
+
 def _problem(path: Path, error: BaseException | None) -> ArraylakeError:
     name = str(getattr(error, "sqlite_errorname", ""))
     found = f"{name or type(error).__name__}"
     match name.removeprefix("SQLITE_").split("_")[0]:
+        case "FULL" | "IOERR" | "CANTOPEN" if name == "SQLITE_FULL" or _is_full(path):
+            return StorageError(
+                f"there is no space left for the catalog {path}, and nothing was changed: free some, and try again"
+            )
         case "CONSTRAINT":
             return ConstraintError("somebody else changed the catalog at the same moment, and nothing was changed: try again")
         case "NOTADB":
@@ -234,10 +247,6 @@ def _problem(path: Path, error: BaseException | None) -> ArraylakeError:
             return CatalogError(
                 f"another process has kept the catalog {path} locked for {BUSY_SECONDS} seconds, and nothing was changed: "
                 "find out which one hangs (`fuser`), and try again"
-            )
-        case "FULL":
-            return StorageError(
-                f"there is no space left for the catalog {path}, and nothing was changed: free some, and try again"
             )
         case "IOERR":
             return StorageError(

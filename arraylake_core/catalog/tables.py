@@ -39,6 +39,7 @@ __all__ = [
     "encryption_keys",
     "grants",
     "idempotency",
+    "identities",
     "journal_entries",
     "journals",
     "logins",
@@ -99,8 +100,11 @@ metadata = MetaData(
     }
 )
 
-version = Table("arraylake_version", MetaData(), Column("version_num", String(32), primary_key=True))
-"""Alembic's own table, for reading it without Alembic; its name can't be mistaken for another application's."""
+version = Table(
+    "arraylake_version", MetaData(), Column("version_num", String(32), primary_key=True), Column("compatible_from", String(32))
+)
+"""Alembic's own table, for reading it without Alembic, and beside it the oldest revision whose releases can work with these tables; its name can't be
+mistaken for another application's."""
 
 encryption_keys = Table(
     "encryption_keys",
@@ -290,6 +294,19 @@ members = Table(
     Index("ix_members_user_id", "user_id"),
 )
 
+# Whom an identity provider means by a subject. The realm is the one organization that the provider speaks for here, or empty: that of the
+# whole deployment. What one realm says of an e-mail address neither takes nor keeps the person from whoever it is in another.
+identities = Table(
+    "identities",
+    metadata,
+    Column("realm", String(100), primary_key=True),
+    Column("issuer", Text, primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("created", Utc, nullable=False),
+    Index("ix_identities_user_id", "user_id"),
+)
+
 logins = Table(
     "logins",
     metadata,
@@ -326,6 +343,8 @@ tokens = Table(
     Column("expires", Utc),
     Column("revoked", Utc),
     Column("last_used", Utc),
+    # Who made it for somebody else; it ends when that person may not any more.
+    Column("creator_id", String(36)),
     Index("ix_tokens_org_id", "org_id"),
     Index("ix_tokens_user_id", "user_id"),
     Index("ix_tokens_parent_id", "parent_id"),

@@ -125,15 +125,47 @@ async def create_operator(
     show_token({"email": user.email}, issued, output)
 
 
+@app.command("forget-login")
+@_blocking
+async def forget_login(
+    email: Annotated[
+        str | None, typer.Option(metavar="EMAIL", help="The person; by default everybody who logs in by --issuer.")
+    ] = None,
+    issuer: Annotated[
+        str | None, typer.Option(metavar="URL", help="The identity provider; by default all of the person's.")
+    ] = None,
+    database: Database = None,
+) -> None:
+    """Forget as whom a person logs in, or all do by one identity provider: the next login with that e-mail address is that person.
+
+    For an account at the provider that was made anew, and for a deployment that takes another provider. Where the address is another person's now, use
+    remove-person.
+    """
+    async with _opened(database) as catalog, catalog.transaction():
+        count = await catalog.forget_identities(email=email, issuer=issuer)
+        what = " of ".join(found for found in (email, issuer) if found)
+        await catalog.add_audit(_console(), "", "forget_login", f"{count} logins of {what}")
+    note(f"Forgot {count} logins of {what}.")
+
+
+@app.command("remove-person")
+@_blocking
+async def remove_person(
+    email: Annotated[str, typer.Option(metavar="EMAIL", help="The person's e-mail address.")], database: Database = None
+) -> None:
+    """Remove a person with all roles, grants, API tokens and logins, so that the e-mail address is free for whoever has it now."""
+    async with _opened(database) as catalog, catalog.transaction():
+        await catalog.remove_person(email)
+        await catalog.add_audit(_console(), "", "remove_person", email)
+    note(f"Removed {email}.")
+
+
 @app.command("migrate")
 @_blocking
 async def migrate(database: Database = None) -> None:
     """Bring the tables to this release's revision, or make them where there are none; doing it again does no harm."""
-    from arraylake_core.catalog.schema import HEAD
-
     async with _opened(database) as catalog:
-        await catalog.migrate()
-    note(f"The catalog is at the revision {HEAD}.")
+        note(f"The catalog is at the revision {await catalog.migrate()}.")
 
 
 @app.command("rotate-key")

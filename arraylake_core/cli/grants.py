@@ -1,11 +1,13 @@
-"""``arraylake-core repo``: who has a role on one repo above what membership gives."""
+"""``arraylake-core repo``: who may use one repo above what membership gives."""
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from arraylake_core.cli.console import Output, OutputOption, emit, moment, note, open_client, table
 from arraylake_core.cli.members import Email, id_of
+from arraylake_core.cli.repo import show_record
 from arraylake_core.cli.upkeep import app
 from arraylake_core.people import Role
 
@@ -44,6 +46,24 @@ def remove_grant(name: Repo, email: Email) -> None:
     with open_client() as client:
         client.remove_grant(name, id_of(client.list_grants(name), email, f"granted a role on {name}"))
     note(f"Took the grant of {email} on {name} away.")
+
+
+class Visibility(StrEnum):
+    """Who may see a repo."""
+
+    PRIVATE = "private"
+    PUBLIC = "public"
+
+
+@app.command("set-visibility")
+def set_visibility(
+    name: Repo,
+    visibility: Annotated[Visibility, typer.Argument(help="public: everybody who is logged in to the service may read it.")],
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Open a repo to everybody who is logged in to the service, for reading, or close it again."""
+    with open_client() as client:
+        emit(client.set_repo_visibility(name, public=visibility is Visibility.PUBLIC), output, show_record)
 
 
 def _grant(grant: "Grant") -> "Table":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from arraylake_core.models import Page
-    from arraylake_core.people import AuditEntry, Grant, Member
+    from arraylake_core.people import AuditEntry, Grant, Login, Member
 
 __all__ = ["Email", "app", "id_of"]
 
@@ -60,6 +60,24 @@ def remove_member(name: Org, email: Email) -> None:
     note(f"Removed {email} from {name!r}.")
 
 
+@app.command("logins")
+def list_logins(name: Org, email: Email, output: OutputOption = Output.TABLE) -> None:
+    """List as whom a member logs in: with the organization's own identity provider, and, to operators, with those of the whole deployment."""
+    with open_client() as client:
+        emit(client.list_logins(name, id_of(client.list_members(name), email, f"a member of {name!r}")), output, _logins)
+
+
+@app.command("forget-login")
+def forget_login(name: Org, email: Email) -> None:
+    """Forget as whom a member logs in, so that the next login with that e-mail address is the member.
+
+    For somebody whose account at the identity provider was made anew. Where the address is another person's now, remove the member instead.
+    """
+    with open_client() as client:
+        client.forget_logins(name, id_of(client.list_members(name), email, f"a member of {name!r}"))
+    note(f"The next login with {email} is that member of {name!r}.")
+
+
 @app.command("audit")
 def list_audit(
     name: Org,
@@ -98,6 +116,11 @@ def _member(member: "Member") -> "Table":
 def _members(members: "list[Member]") -> "Table":
     rows = [(member.email, member.role or "none", moment(member.created), member.id) for member in members]
     return table(("e-mail", "role", "since", "id"), rows)
+
+
+def _logins(logins: "list[Login]") -> "Table":
+    rows = [(login.issuer, login.subject, login.org or "everywhere", moment(login.created)) for login in logins]
+    return table(("identity provider", "subject", "good in", "since"), rows)
 
 
 def _audit(page: "Page[AuditEntry]") -> "Table":

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from arraylake_core import config
-from arraylake_core.cli import admin, auth, bucket, grants, members, plugins, serve, token
+from arraylake_core.cli import admin, auth, bucket, grants, members, plugins, serve, token, webhook
 from arraylake_core.cli import config as settings
 from arraylake_core.cli.console import PROGRAM, explain
 from arraylake_core.version import __version__
@@ -28,6 +28,7 @@ app.add_typer(members.app, name="org")
 app.add_typer(bucket.app, name="bucket")
 app.add_typer(grants.app, name="repo")
 app.add_typer(token.app, name="token")
+app.add_typer(webhook.app, name="webhook")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(settings.app, name="config")
 app.add_typer(admin.app, name="admin")

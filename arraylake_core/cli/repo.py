@@ -59,7 +59,7 @@ def create_repo(
             description=description,
             metadata=json_pairs(metadata, "--metadata"),
         )
-        emit(client.get_repo_object(name), output, _repo)
+        emit(client.get_repo_object(name), output, show_record)
 
 
 @app.command("import")
@@ -75,7 +75,7 @@ def import_repo(
     """Take a repo that lies in a bucket already into the catalog; no byte of it is changed."""
     with open_client() as client:
         client.import_repo(name, bucket, prefix, kind=kind, description=description, metadata=json_pairs(metadata, "--metadata"))
-        emit(client.get_repo_object(name), output, _repo)
+        emit(client.get_repo_object(name), output, show_record)
 
 
 @app.command("list")
@@ -98,7 +98,7 @@ def list_repos(
 def show_repo(name: Name, output: OutputOption = Output.TABLE) -> None:
     """Show the catalog's record of a repo."""
     with open_client() as client:
-        emit(client.get_repo_object(name), output, _repo)
+        emit(client.get_repo_object(name), output, show_record)
 
 
 @app.command("modify")
@@ -129,7 +129,7 @@ def modify_repo(
             remove_metadata=remove_metadata,
             update_metadata=json_pairs(update_metadata, "--update-metadata"),
         )
-        emit(changed, output, _repo)
+        emit(changed, output, show_record)
 
 
 @app.command("rename")
@@ -140,7 +140,7 @@ def rename_repo(
 ) -> None:
     """Give a repo another name in its organization; its bytes stay where they are."""
     with open_client() as client:
-        emit(client.rename_repo(name, new_name), output, _repo)
+        emit(client.rename_repo(name, new_name), output, show_record)
 
 
 @app.command("delete")
@@ -169,7 +169,7 @@ def restore_repo(
 ) -> None:
     """Bring back the repo of this name that was deleted last."""
     with open_client() as client:
-        emit(client.restore_repo(name), output, _repo)
+        emit(client.restore_repo(name), output, show_record)
 
 
 @app.command("tree")
@@ -211,7 +211,7 @@ def _at(client: "Client", name: str, ref: str | None) -> "RepoHandle":
     return repo
 
 
-def _repo(repo: "RepoModel") -> "Table":
+def show_record(repo: "RepoModel") -> "Table":
     from arraylake_core.models import encode_json
 
     bucket = repo.bucket
@@ -224,6 +224,7 @@ def _repo(repo: "RepoModel") -> "Table":
             "description": repo.description or "",
             "metadata": "\n".join(f"{key}={encode_json(value).decode()}" for key, value in repo.metadata.items()),
             "virtual chunks": "\n".join(f"{url} ({nickname})" for url, nickname in repo.virtual_chunk_containers.items()),
+            "visibility": "public" if repo.visibility == "AUTHENTICATED_PUBLIC" else "private",
             "status": repo.status.mode.value + (f": {repo.status.message}" if repo.status.message else ""),
             "created": moment(repo.created) + (f" by {repo.created_by}" if repo.created_by else ""),
             "updated": moment(repo.updated),

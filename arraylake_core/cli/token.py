@@ -36,7 +36,10 @@ def create_token(
         typer.Option(metavar="REPO", help="A repo that it is for, without its organization. May be repeated; by default all."),
     ] = None,
     expires_days: Days = None,
-    email: Annotated[str | None, typer.Option(help="The person that it acts for; by default you. For operators.")] = None,
+    email: Annotated[
+        str | None,
+        typer.Option(help="The member that it acts for; by default you. For admins: it ends when you are none any more."),
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Issue an API token, and print it: this once."""

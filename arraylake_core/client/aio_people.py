@@ -1,4 +1,4 @@
-"""The part of AsyncClient that is about people: members, grants, API tokens and the audit log."""
+"""The part of AsyncClient that is about people and what is told to them: members, grants, API tokens, the audit log, webhooks."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 from arraylake_core.errors import InvalidOptionError
 from arraylake_core.models import Page, RepoModel
 from arraylake_core.names import parse_repo_name
-from arraylake_core.people import AuditEntry, Grant, IssuedToken, Member, NewToken, Principal, Role, Token, parse_role
+from arraylake_core.people import AuditEntry, Grant, IssuedToken, Login, Member, NewToken, Principal, Role, Token, parse_role
 
 if TYPE_CHECKING:
     from arraylake_core.catalog.base import Catalog
+    from arraylake_core.webhooks import IssuedWebhook, Webhook
 
 __all__ = ["AsyncPeople"]
 
 
 class AsyncPeople:
-    """Members, grants, API tokens and the audit log of a catalog's organizations."""
+    """Members, grants, API tokens, the audit log and webhooks of a catalog's organizations."""
 
     _catalog: "Catalog"
 
@@ -64,6 +65,32 @@ class AsyncPeople:
             The member's id.
         """
         await self._catalog.remove_member(org, user_id)
+
+    async def list_logins(self, org: str, user_id: str) -> list[Login]:
+        """List as whom a member logs in: with the organization's own identity provider, and, to operators, with those of the whole deployment.
+
+        Parameters
+        ----------
+        org
+            Name of the organization.
+        user_id
+            The member's id.
+        """
+        return await self._catalog.list_logins(org, user_id)
+
+    async def forget_logins(self, org: str, user_id: str) -> None:
+        """Forget as whom a member logs in: the next login with the member's e-mail address is the member.
+
+        For somebody whose account at the identity provider was made anew. Where the address is another person's now, remove the member instead.
+
+        Parameters
+        ----------
+        org
+            Name of the organization.
+        user_id
+            The member's id.
+        """
+        await self._catalog.forget_logins(org, user_id)
 
     async def list_grants(self, name: str) -> list[Grant]:
         """List who has a role on a repo above what membership gives.
@@ -150,7 +177,8 @@ class AsyncPeople:
         expires
             When it ends, with a time zone; None: never.
         email
-            The person it acts for; None: the caller. On the embedded catalog, where nobody is, it must be given.
+            The person it acts for; None: the caller. Admins may name a member; such a token ends when its maker is no admin any more. On the embedded catalog,
+            where nobody is the caller, it must be given.
         operator
             Whether it is for every organization of the deployment, which only operators may ask for.
         """
@@ -181,6 +209,54 @@ class AsyncPeople:
             The page, from 1, and how many on it, 1 to 100.
         """
         return await self._catalog.list_audit(org, page=page, size=size)
+
+    async def list_webhooks(self, org: str) -> "list[Webhook]":
+        """List the webhooks of an organization, oldest first, with what waits to be posted to them.
+
+        Parameters
+        ----------
+        org
+            Name of the organization.
+        """
+        return await self._catalog.list_webhooks(org)
+
+    async def create_webhook(self, org: str, url: str, *, events: Sequence[str] = ()) -> "IssuedWebhook":
+        """Add a webhook, to which the service posts what happens; its secret, by which receivers check that, is shown this once: ``secret.reveal()``.
+
+        Parameters
+        ----------
+        org
+            Name of the organization.
+        url
+            An https URL, outside of the service's own network.
+        events
+            The types of event to post, such as ``repo.created``; none: all of them.
+        """
+        return await self._catalog.create_webhook(org, url, events)
+
+    async def delete_webhook(self, org: str, webhook_id: str) -> None:
+        """Remove a webhook, and the messages on their way to it.
+
+        Parameters
+        ----------
+        org
+            Name of the organization.
+        webhook_id
+            Its id.
+        """
+        await self._catalog.delete_webhook(org, webhook_id)
+
+    async def test_webhook(self, org: str, webhook_id: str) -> None:
+        """Have a message of the type ``webhook.test`` posted to a webhook; whether it has arrived, ``list_webhooks`` shows.
+
+        Parameters
+        ----------
+        org
+            Name of the organization.
+        webhook_id
+            Its id.
+        """
+        await self._catalog.test_webhook(org, webhook_id)
 
 
 def _a_role(role: Role | str) -> Role:

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
     from arraylake_core.client.aio import AsyncClient
     from arraylake_core.models import Page, RepoModel
-    from arraylake_core.people import AuditEntry, Grant, IssuedToken, Member, Principal, Role, Token
+    from arraylake_core.people import AuditEntry, Grant, IssuedToken, Login, Member, Principal, Role, Token
+    from arraylake_core.webhooks import IssuedWebhook, Webhook
 
 __all__ = ["People"]
 
 
 class People:
-    """Members, grants, API tokens and the audit log of a catalog's organizations."""
+    """Members, grants, API tokens, the audit log and webhooks of a catalog's organizations."""
 
     @property
     def _aio(self) -> AsyncClient:
@@ -39,6 +40,14 @@ class People:
     def remove_member(self, org: str, user_id: str) -> None:
         """Remove a member, with the grants and tokens it has in the organization."""
         run(self._aio.remove_member(org, user_id))
+
+    def list_logins(self, org: str, user_id: str) -> list[Login]:
+        """List as whom a member logs in."""
+        return run(self._aio.list_logins(org, user_id))
+
+    def forget_logins(self, org: str, user_id: str) -> None:
+        """Forget as whom a member logs in: the next login with the member's e-mail address is the member."""
+        run(self._aio.forget_logins(org, user_id))
 
     def list_grants(self, name: str) -> list[Grant]:
         """List who has a role on a repo above what membership gives."""
@@ -81,3 +90,19 @@ class People:
     def list_audit(self, org: str, *, page: int = 1, size: int = 50) -> Page[AuditEntry]:
         """List who did what in an organization, newest first."""
         return run(self._aio.list_audit(org, page=page, size=size))
+
+    def list_webhooks(self, org: str) -> list[Webhook]:
+        """List the webhooks of an organization, oldest first, with what waits to be posted to them."""
+        return run(self._aio.list_webhooks(org))
+
+    def create_webhook(self, org: str, url: str, *, events: Sequence[str] = ()) -> IssuedWebhook:
+        """Add a webhook, to which the service posts what happens; its secret is shown this once."""
+        return run(self._aio.create_webhook(org, url, events=events))
+
+    def delete_webhook(self, org: str, webhook_id: str) -> None:
+        """Remove a webhook, and the messages on their way to it."""
+        run(self._aio.delete_webhook(org, webhook_id))
+
+    def test_webhook(self, org: str, webhook_id: str) -> None:
+        """Have a message of the type ``webhook.test`` posted to a webhook; whether it has arrived, ``list_webhooks`` shows."""
+        run(self._aio.test_webhook(org, webhook_id))

@@ -236,8 +236,13 @@ class _Service:
             acting.reset(acting_token)
 
     async def _body(self, request: web.Request) -> bytes:
+        encoding = request.headers.get("content-encoding", "identity")
+        if encoding.lower() not in _ENCODINGS:
+            raise BadRequestError(f"the body is encoded as {encoding[:60]!a}, which is not taken: send it as it is")
         try:
             return await request.read() if request.can_read_body else b""
+        except web.RequestPayloadError:
+            raise BadRequestError("the body is not encoded as its headers say: send it as it is") from None
         except web.HTTPRequestEntityTooLarge:
             raise BadRequestError(f"the body is larger than {self.settings.max_body} bytes: send less at once", 413) from None
 
@@ -258,6 +263,7 @@ async def _nothing(call: Call) -> None:
     """Never called: a path without a route is refused before."""
 
 
+_ENCODINGS = frozenset({"identity", "gzip", "deflate"})
 _NOWHERE = Route("GET", "/", Need.SignedIn, _nothing, "")
 
 

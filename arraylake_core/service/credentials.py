@@ -13,7 +13,7 @@ from arraylake_core.backends.exchange.http import CONNECTOR
 from arraylake_core.catalog.request import bucket_location
 from arraylake_core.errors import CredentialsError, PermissionDeniedError
 from arraylake_core.models import BucketResponse, Identity, RepoModel
-from arraylake_core.people import Principal
+from arraylake_core.people import Principal, Role
 from arraylake_core.secret import Secret
 from arraylake_core.service.netguard import guarded_connector
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from arraylake_core.backends.storage import Location
     from arraylake_core.plugins import PluginRegistry
     from arraylake_core.service.answers import Vended
+    from arraylake_core.service.call import Call
 
 __all__ = ["Vendor", "may_use_bucket", "repo_location"]
 
@@ -106,8 +107,8 @@ class Vendor:
         reaches_more = self.is_open_handed(bucket) or (method.delegated and not method.confines(location))
         if reaches_more and not may_use:
             raise PermissionDeniedError(
-                f"the bucket config {bucket.nickname!r} gives keys that open more than one repo, and you have a right on single repos only: "
-                "ask an admin for a role in the organization, or for a bucket with a delegated role"
+                f"the bucket config {bucket.nickname!r} gives keys that open more than you have a right to: ask an admin for "
+                "a role in the organization that may have them, or for a bucket with a delegated role"
             )
         options = dict(bucket.auth_config)
         if method.local:
@@ -139,9 +140,13 @@ class Vendor:
         return found
 
 
-def may_use_bucket(principal: Principal, org: str) -> bool:
-    """Tell whether a principal may have the keys of an organization's buckets: members with a role may, and tokens that are not for single repos."""
-    return principal.role_in(org) is not None
+def may_use_bucket(call: "Call", org: str) -> bool:
+    """Tell whether a caller may have the keys of an organization's buckets.
+
+    Members with a role may, and tokens that are not for single repos; readers, whom such keys let write as well, unless the operator keeps them from it.
+    """
+    role = call.principal.role_in(org)
+    return role is not None and (role.covers(Role.Writer) or call.services.settings.readers_get_keys)
 
 
 def repo_location(registry: "PluginRegistry", repo: RepoModel, bucket: BucketResponse) -> "Location":

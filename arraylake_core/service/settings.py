@@ -35,6 +35,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         How many requests for codes and tokens one address may have passed on to identity providers.
     issuers
         The identity providers whose logins are taken.
+    readers_get_keys
+        Whether members who are readers get the keys of buckets whose auth method has one secret for all.
     domain
         The host by which clients reach the service over https: official ones log in there.
     """
@@ -50,6 +52,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     drain_seconds: float = 30.0
     logins_per_minute: float = 60
     issuers: tuple[Issuer, ...] = ()
+    readers_get_keys: bool = True
     domain: str | None = None
 
 
@@ -74,5 +77,6 @@ def settings_from_config(*, authenticated: bool = True, loopback: bool = False) 
         drain_seconds=config.get_float("service.drain_seconds"),
         logins_per_minute=config.get_float("service.logins_per_minute"),
         issuers=parse_issuers(config.get_entries("service.issuers")),
+        readers_get_keys=config.get_bool("service.readers_get_keys"),
         domain=config.get_str("service.domain"),
     )

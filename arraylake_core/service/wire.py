@@ -185,7 +185,7 @@ def org_for(principal: Principal, org: OrgModel) -> WireOrg:
 def bucket_for(call: "Call", bucket: BucketResponse, org: str) -> WireBucket:
     """Return a bucket config as the caller may see it."""
     hidden = {name for name, value in bucket.auth_config.items() if isinstance(value, Secret)}
-    shown = hidden if hidden and may_use_bucket(call.principal, org) and call.services.vendor.is_open_handed(bucket) else set()
+    shown = hidden if hidden and may_use_bucket(call, org) and call.services.vendor.is_open_handed(bucket) else set()
     auth = {
         name: cast("str | bool | int", reveal(value) if isinstance(value, Secret) else value)
         for name, value in bucket.auth_config.items()

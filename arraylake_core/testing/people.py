@@ -43,6 +43,8 @@ class PeopleTests:
             catalog.list_members("mee"),
             catalog.set_member("mee", ADA, Role.Reader),
             catalog.remove_member("mee", "0" * 36),
+            catalog.list_logins("mee", "0" * 36),
+            catalog.forget_logins("mee", "0" * 36),
             catalog.list_grants("mee", "ocean"),
             catalog.set_grant("mee", "ocean", ADA, Role.Reader),
             catalog.remove_grant("mee", "ocean", "0" * 36),
@@ -55,6 +57,17 @@ class PeopleTests:
                 await call
 
     # Members
+
+    async def test_a_member_who_never_logged_in(self, catalog: Catalog) -> None:
+        ada = await catalog.set_member("me", ADA, Role.Admin)
+        assert await catalog.list_logins("me", ada.id) == []
+        for call in (
+            catalog.forget_logins("me", ada.id),
+            catalog.list_logins("me", "0" * 36),
+            catalog.forget_logins("me", "0" * 36),
+        ):
+            with pytest.raises(NotFoundError):
+                await call
 
     async def test_members(self, catalog: Catalog) -> None:
         ada = await catalog.set_member("me", "Ada@Example.org", Role.Admin)

@@ -26,7 +26,7 @@ from arraylake_core.catalog.sql_idempotency import KeptAnswer
 from arraylake_core.catalog.tables import metadata, webhooks
 from arraylake_core.errors import AlreadyExistsError, ArraylakeError, CatalogError, StorageError
 from arraylake_core.models import utc_now
-from arraylake_core.people import NewToken, Role
+from arraylake_core.people import Login, NewToken, Role
 from arraylake_core.secret import Secret
 from arraylake_core.testing.catalog_samples import CANARY, make_repo, new_bucket
 from tests.servers.postgres import Postgres
@@ -100,7 +100,7 @@ async def fill(catalog: SqlCatalog) -> str:
     await coordination.append_journal("session", b"\x00\xff" * 1000, expires=utc_now() + timedelta(days=1))
     for email, role in ((ADA, Role.Admin), (BO, None)):
         await catalog.set_member("me", email, role)
-    await catalog.log_in(BO, issuer="https://login.example.org", issued=utc_now(), roles={})
+    await catalog.log_in(BO, login=Login(issuer="https://login.example.org", subject="bo"), issued=utc_now(), roles={})
     await catalog.set_grant("me", "ocean", BO, Role.Writer)
     issued = await catalog.create_token(
         "me", NewToken(name="parent", repos=["ocean"], expires=utc_now() + timedelta(days=1)), email=ADA

@@ -10,7 +10,7 @@ from arraylake_core.catalog.dsn import Dsn
 from arraylake_core.catalog.home import Home, file_home, postgres_home
 from arraylake_core.catalog.sql_catalog import SqlCatalog
 from arraylake_core.models import utc_now
-from arraylake_core.people import Role
+from arraylake_core.people import Login, Role
 
 ISSUER = "https://login.example.org"
 
@@ -32,7 +32,9 @@ async def test_p20_of_logins_at_the_same_time_the_latest_one_decides(home: Home)
         email = f"ada-{person}@example.org"
         roles = [Role.Reader, Role.Admin, Role.Writer]
         logins = [
-            replica.log_in(email, issuer=ISSUER, issued=now + timedelta(seconds=second), roles={"acme": role})
+            replica.log_in(
+                email, login=Login(issuer=ISSUER, subject=email), issued=now + timedelta(seconds=second), roles={"acme": role}
+            )
             for replica in replicas
             for second, role in enumerate(roles)
         ]

@@ -1,8 +1,8 @@
 """The migrations make what tables.py says, once, and whole or not at all."""
 
 import re
-import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,10 +14,15 @@ from sqlalchemy import create_engine
 from arraylake_core.catalog import Catalog
 from arraylake_core.catalog import schema as schema_module
 from arraylake_core.catalog.home import file_home
-from arraylake_core.catalog.schema import HEAD, MIGRATIONS
+from arraylake_core.catalog.schema import HEAD, MIGRATIONS, REVISIONS, upgrade_tables
 from arraylake_core.catalog.sql_catalog import SqlCatalog
+from arraylake_core.catalog.sqlite import SqliteDatabase
 from arraylake_core.catalog.tables import metadata
+from arraylake_core.errors import CatalogError
 from arraylake_core.testing.catalog_samples import make_repo, names_of
+from tests.later_release import LATER, be_later, later_migrations
+
+EARLIER, COMPATIBLE = schema_module.HEAD, "0003"
 
 type Execute = Callable[[Path, str], list[tuple[object, ...]]]
 
@@ -25,7 +30,9 @@ SCHEMA = "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_
 
 
 def test_p24_the_head_is_the_one_of_the_scripts() -> None:
-    assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == HEAD
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    assert scripts.get_current_head() == HEAD
+    assert tuple(found.revision for found in scripts.walk_revisions())[::-1] == REVISIONS
 
 
 async def test_p24_the_migrations_make_the_tables(path: Path, tmp_path: Path, file_catalog: Catalog, execute: Execute) -> None:
@@ -55,21 +62,8 @@ def _parts(sql: str) -> list[str]:
 @pytest.fixture
 def later_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A release with one more revision; the file that is returned, if it is there, makes that revision fail."""
-    scripts, trap = tmp_path / "migrations", tmp_path / "trap"
-    shutil.copytree(MIGRATIONS, scripts)
-    (scripts / "versions" / "0004_more.py").write_text(
-        "from pathlib import Path\n"
-        "import sqlalchemy as sa\n"
-        "from alembic import op\n"
-        "revision, down_revision, branch_labels, depends_on = '0004', '0003', None, None\n"
-        "def upgrade():\n"
-        "    op.add_column('repos', sa.Column('colour', sa.Text()))\n"
-        "    op.create_table('more', sa.Column('id', sa.Integer, primary_key=True))\n"
-        f"    assert not Path({str(trap)!r}).exists(), 'interrupted'\n"
-    )
-    monkeypatch.setattr(schema_module, "MIGRATIONS", scripts)
-    monkeypatch.setattr(schema_module, "HEAD", "0004")
-    return trap
+    be_later(monkeypatch, later_migrations(tmp_path))
+    return tmp_path / "trap"
 
 
 async def _made_by_this_release(path: Path) -> None:
@@ -83,7 +77,7 @@ async def test_p24_an_old_catalog_is_brought_up_to_date(path: Path, request: pyt
     request.getfixturevalue("later_release")
     for _ in range(2):
         assert await names_of(SqlCatalog(file_home(path))) == ["ocean"]
-    assert execute(path, "SELECT version_num FROM arraylake_version") == [("0004",)]
+    assert execute(path, "SELECT version_num, compatible_from FROM arraylake_version") == [(LATER, EARLIER)]
     assert execute(path, "SELECT colour FROM repos") == [(None,)]
 
 
@@ -96,7 +90,7 @@ async def test_p24_an_interrupted_migration_does_no_harm(path: Path, request: py
         with pytest.raises(AssertionError, match="interrupted"):
             await SqlCatalog(file_home(path)).list_orgs()
     assert execute(path, SCHEMA) == before
-    assert execute(path, "SELECT version_num FROM arraylake_version") == [("0003",)]
+    assert execute(path, "SELECT version_num, compatible_from FROM arraylake_version") == [(EARLIER, COMPATIBLE)]
     trap.unlink()
     assert await names_of(SqlCatalog(file_home(path))) == ["ocean"]
 
@@ -108,3 +102,73 @@ async def test_p24_an_interrupted_first_start_does_no_harm(path: Path, later_rel
     assert {found.name for found in path.parent.iterdir()} == {"catalog.db.lock", "data"}
     later_release.unlink()
     assert await names_of(SqlCatalog(file_home(path))) == []
+
+
+# Releases side by side
+
+
+def test_p24_every_migration_says_which_releases_can_go_on() -> None:
+    """From 0004 on, when releases began to look; what a later one says includes all that came before it."""
+    said = [
+        found.module.compatible_from
+        for found in reversed(list(ScriptDirectory(str(MIGRATIONS)).walk_revisions()))
+        if found.revision >= "0004"
+    ]
+    assert said == sorted(said)
+    assert set(said) <= set(REVISIONS)
+
+
+async def test_p24_what_is_called_compatible_only_adds(tmp_path: Path, execute: Execute) -> None:
+    """A release that does not know a migration neither misses a column nor has to fill a new one."""
+    tables: dict[str, dict[object, set[tuple[object, ...]]]] = {}
+    for revision in REVISIONS:
+        database = SqliteDatabase(tmp_path / f"{revision}.db")
+        await database.prepare(partial(upgrade_tables, revision=revision))
+        names = [name for (name,) in execute(database.path, "SELECT name FROM sqlite_master WHERE type = 'table'")]
+        columns = 'SELECT name, type, "notnull", dflt_value, pk FROM pragma_table_info({!r})'
+        tables[revision] = {name: set(execute(database.path, columns.format(name))) for name in names}
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    for revision in REVISIONS:
+        oldest = getattr(scripts.get_revision(revision).module, "compatible_from", revision)
+        for name, before in tables[oldest].items():
+            added = tables[revision][name] - before
+            assert before <= tables[revision][name]
+            assert all(not needed or default is not None for _, _, needed, default, _ in added)
+
+
+@pytest.mark.parametrize("compatible_from", [EARLIER, COMPATIBLE])
+async def test_p24_the_former_release_works_on_a_catalog_that_the_next_one_migrated(
+    path: Path, execute: Execute, tmp_path: Path, compatible_from: str
+) -> None:
+    await _made_by_this_release(path)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        be_later(monkeypatch, later_migrations(tmp_path, compatible_from))
+        assert await SqlCatalog(file_home(path)).migrate() == LATER
+    former = SqlCatalog(file_home(path))
+    assert await names_of(former) == ["ocean"]
+    await former.create_org("another")
+    # It can't bring it anywhere, and neither copies nor encrypts what it does not know.
+    assert await former.migrate() == LATER
+    with pytest.raises(CatalogError, match=f"at the revision later of a newer release.*{EARLIER}.*backup with that release"):
+        await former.backup(tmp_path / "lake.backup")
+    with pytest.raises(CatalogError, match="rotate its keys with that release"):
+        await former.rotate_key()
+    assert not (tmp_path / "lake.backup").exists()
+    assert execute(path, "SELECT version_num, compatible_from FROM arraylake_version") == [(LATER, compatible_from)]
+
+
+@pytest.mark.parametrize("compatible_from", [None, LATER, "0003.5"])
+async def test_p24_a_catalog_that_is_not_for_the_former_release_is_refused(
+    path: Path, execute: Execute, tmp_path: Path, compatible_from: str | None
+) -> None:
+    await _made_by_this_release(path)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        be_later(monkeypatch, later_migrations(tmp_path, compatible_from))
+        await SqlCatalog(file_home(path)).migrate()
+    before = execute(path, SCHEMA)
+    for call in (SqlCatalog.list_orgs, SqlCatalog.migrate):
+        with pytest.raises(
+            CatalogError, match=rf"newer release \(revision later, .*this one knows {EARLIER}\): upgrade arraylake"
+        ):
+            await call(SqlCatalog(file_home(path)))
+    assert execute(path, SCHEMA) == before

@@ -1,13 +1,12 @@
 """People in the SQL catalogs, past what every catalog does: what is decided by who the caller is."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, update
 
 from arraylake_core.catalog import catalog_from_uri
 from arraylake_core.catalog.acting import acting
@@ -15,6 +14,7 @@ from arraylake_core.catalog.dsn import Dsn
 from arraylake_core.catalog.home import file_home, postgres_home
 from arraylake_core.catalog.sql_catalog import SqlCatalog
 from arraylake_core.catalog.sql_tokens import MAX_LINE
+from arraylake_core.catalog.tables import tokens
 from arraylake_core.errors import (
     ArraylakeError,
     AuthenticationError,
@@ -112,9 +112,10 @@ async def test_p2_what_changes_counts_at_the_next_look(catalog: SqlCatalog) -> N
 
 async def test_p2_an_expired_token_is_unknown(catalog: SqlCatalog) -> None:
     await catalog.set_member("me", ADA, Role.Admin)
-    issued = await issue(catalog, ADA, expires=utc_now() + timedelta(seconds=0.3))
+    issued = await issue(catalog, ADA, expires=utc_now() + timedelta(hours=1))
     assert (await who(catalog, issued)).expiration == issued.expiration
-    await asyncio.sleep(0.4)
+    async with catalog.transaction() as connection:
+        await connection.execute(update(tokens).values(expires=utc_now()))
     assert await catalog.authenticate(issued.token.reveal()) is None
     assert await catalog.list_tokens("me") == []
 
@@ -207,6 +208,43 @@ async def test_operators(catalog: SqlCatalog) -> None:
         await connection.exec_driver_sql("UPDATE users SET operator = false")
     for ended in (issued, for_bo, own):
         assert await catalog.authenticate(ended.token.reveal()) is None
+
+
+async def test_p3_p20_an_admin_s_token_for_a_member_ends_with_the_admin(catalog: SqlCatalog) -> None:
+    await catalog.create_org("other")
+    for org, email, role in (("me", ADA, Role.Admin), ("me", BO, Role.Writer), ("me", "cy@example.org", Role.Admin)):
+        await catalog.set_member(org, email, role)
+    await catalog.set_member("other", "dee@example.org", Role.Admin)
+    await catalog.ensure_user("root@example.org", operator=True)
+    ada = await who(catalog, await issue(catalog, ADA))
+    with as_principal(ada):
+        for_bo = await catalog.create_token("me", NewToken(name="nightly", role=Role.Writer), email=BO)
+        for_herself = await catalog.create_token("me", NewToken(name="own", role=Role.Admin))
+        with pytest.raises(PermissionDeniedError, match="bo@example.org is writer"):
+            await catalog.create_token("me", NewToken(name="x", role=Role.Admin), email=BO)
+        # She learns nothing of who is an operator, or a member elsewhere.
+        for email in ("dee@example.org", "root@example.org", "nobody@example.org"):
+            with pytest.raises(PermissionDeniedError) as refused:
+                await catalog.create_token("me", NewToken(name="x", role=Role.Reader), email=email)
+            assert str(refused.value).replace(email, "") == " is no member of 'me': make it one first (`org set-member`)"
+    with as_principal(await who(catalog, for_bo)):
+        child = await catalog.create_token("me", NewToken(name="child", role=Role.Reader))
+    assert (await who(catalog, for_bo)).email == BO
+    for change in (catalog.set_member("me", ADA, Role.Writer), catalog.remove_member("me", ada.user_id)):
+        await change
+        for issued in (for_bo, child):
+            assert await catalog.authenticate(issued.token.reveal()) is None
+    assert await catalog.authenticate(for_herself.token.reveal()) is None
+
+
+@pytest.mark.parametrize(("role", "limited"), [(Role.Writer, False), (Role.Admin, True)])
+async def test_p20_nobody_but_admins_makes_tokens_for_others(catalog: SqlCatalog, role: Role, limited: bool) -> None:
+    await make_repo(catalog)
+    await catalog.set_member("me", ADA, Role.Admin)
+    await catalog.set_member("me", BO, Role.Reader)
+    caller = await who(catalog, await issue(catalog, ADA, role, repos=["ocean"] if limited else None))
+    with as_principal(caller), pytest.raises(PermissionDeniedError, match="oneself"):
+        await catalog.create_token("me", NewToken(name="x", role=Role.Reader, repos=["ocean"]), email=BO)
 
 
 async def test_p20_only_admins_change_members_and_grants(catalog: SqlCatalog) -> None:

@@ -523,7 +523,7 @@ async def test_a_read_only_database_is_told(catalog: Catalog, postgres: Postgres
 async def test_a_lock_that_is_never_let_go_is_told(
     replicas: tuple[SqlCatalog, SqlCatalog], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(postgres_module.SERVER_SETTINGS, "lock_timeout", "200ms")
+    monkeypatch.setitem(postgres_module.LIMITS, "lock_timeout", "200ms")
     await replicas[1].list_orgs()
     async with replicas[0].transaction():
         with pytest.raises(CatalogError, match="locked"):

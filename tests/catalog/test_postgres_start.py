@@ -2,12 +2,9 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import stat
 import subprocess
-import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -18,17 +15,17 @@ from sqlalchemy import Connection
 
 from arraylake_core import config
 from arraylake_core.catalog import catalog_from_uri
-from arraylake_core.catalog import schema as schema_module
 from arraylake_core.catalog.dsn import Dsn
 from arraylake_core.catalog.home import postgres_home
 from arraylake_core.catalog.keys import Key
 from arraylake_core.catalog.open import data_dir
-from arraylake_core.catalog.schema import HEAD, MIGRATIONS
+from arraylake_core.catalog.schema import HEAD
 from arraylake_core.catalog.sql_catalog import SqlCatalog
 from arraylake_core.catalog.tables import metadata
 from arraylake_core.errors import CatalogError
 from arraylake_core.secret import Secret
 from arraylake_core.testing.catalog_samples import CANARY, new_bucket
+from tests.later_release import be_later, later_migrations, later_program
 from tests.servers.postgres import Postgres
 
 
@@ -142,26 +139,8 @@ async def test_a_database_of_something_else_is_refused(postgres: Postgres, postg
 
 
 @pytest.fixture
-def later_migrations(tmp_path: Path) -> Path:
-    """The migrations of a release with one more revision, which takes half a second."""
-    scripts = tmp_path / "migrations"
-    shutil.copytree(MIGRATIONS, scripts)
-    (scripts / "versions" / "later.py").write_text(
-        "import sqlalchemy as sa\n"
-        "from alembic import op\n"
-        f"revision, down_revision, branch_labels, depends_on = 'later', '{HEAD}', None, None\n"
-        "def upgrade():\n"
-        "    op.create_table('later', sa.Column('id', sa.Integer, primary_key=True))\n"
-        "    op.execute('SELECT pg_sleep(0.3)')\n"
-        "    op.add_column('repos', sa.Column('colour', sa.Text()))\n"
-    )
-    return scripts
-
-
-@pytest.fixture
-def later_release(later_migrations: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema_module, "MIGRATIONS", later_migrations)
-    monkeypatch.setattr(schema_module, "HEAD", "later")
+def later_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    be_later(monkeypatch, later_migrations(tmp_path))
 
 
 async def test_p24_an_older_catalog_waits_for_its_operator(postgres: Postgres, postgres_uri: str, later_release: None) -> None:
@@ -172,34 +151,27 @@ async def test_p24_an_older_catalog_waits_for_its_operator(postgres: Postgres, p
     # Two at once, and then again.
     await asyncio.gather(*(other.migrate() for other in others))
     await catalog.migrate()
-    assert postgres.execute("SELECT version_num FROM arraylake_version", Postgres.name_of(postgres_uri)) == [["later"]]
+    assert postgres.execute("SELECT version_num, compatible_from FROM arraylake_version", Postgres.name_of(postgres_uri)) == [
+        ["later", HEAD]
+    ]
     assert [org.name for org in await catalog.list_orgs()] == ["me"]
     for one in (catalog, *others):
         await one.close()
 
 
 async def test_p24_a_newer_catalog_is_refused(postgres: Postgres, postgres_uri: str) -> None:
-    postgres.execute("UPDATE arraylake_version SET version_num = '9999'", Postgres.name_of(postgres_uri))
+    postgres.execute(
+        "UPDATE arraylake_version SET version_num = '9999', compatible_from = '9998'", Postgres.name_of(postgres_uri)
+    )
     for call in (SqlCatalog.list_orgs, SqlCatalog.migrate):
         catalog = reopened(postgres_uri)
-        with pytest.raises(CatalogError, match=rf"newer release \(revision 9999, this one knows {HEAD}"):
+        with pytest.raises(CatalogError, match=rf"newer release \(revision 9999, .*this one knows {HEAD}"):
             await call(catalog)
         await catalog.close()
 
 
-def test_p24_a_migration_that_is_killed_half_way_did_nothing(
-    postgres: Postgres, postgres_uri: str, later_migrations: Path
-) -> None:
-    script = textwrap.dedent(
-        """
-        import asyncio, sys
-        from pathlib import Path
-        from arraylake_core.catalog import catalog_from_uri, schema
-        schema.MIGRATIONS, schema.HEAD = Path(sys.argv[2]), "later"
-        asyncio.run(catalog_from_uri(sys.argv[1]).migrate())
-        """
-    )
-    command = [sys.executable, "-c", script, postgres_uri, str(later_migrations)]
+def test_p24_a_migration_that_is_killed_half_way_did_nothing(postgres: Postgres, postgres_uri: str, tmp_path: Path) -> None:
+    command = [*later_program(later_migrations(tmp_path)), "admin", "migrate", "--database", postgres_uri]
     name = Postgres.name_of(postgres_uri)
     busy = (
         f"SELECT pid FROM pg_stat_activity WHERE datname = '{name}' AND query LIKE '%pg_sleep(0.3)%' AND pid <> pg_backend_pid()"

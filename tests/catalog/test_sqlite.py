@@ -5,7 +5,10 @@ import os
 import pickle
 import sqlite3
 import stat
+import subprocess
+import sys
 import tempfile
+import textwrap
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -268,6 +271,43 @@ def test_a_full_disk_says_so(path: Path, run_python: RunPython) -> None:
     assert sorted(f"org-{index}" for index in range(len(names) - 2)) == sorted(set(names) - {"me", "before"})
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="mount namespaces are Linux's own")
+def test_a_disk_without_any_room_says_so_to_all_and_loses_nothing(tmp_path: Path) -> None:
+    """On a file system of 3 MB, in a mount namespace of its own: there is no room for what SQLite needs to read, either."""
+    script = """
+        import asyncio, os
+        from pathlib import Path
+        from arraylake_core.catalog import catalog_from_uri
+        from arraylake_core.errors import StorageError
+        catalog = catalog_from_uri(f"sqlite:///{os.getcwd()}/catalog.db")
+        asyncio.run(catalog.create_org("before"))
+        fill = Path("fill").open("wb", buffering=0)
+        try:
+            while fill.write(bytes(512)):
+                pass
+        except OSError:
+            fill.close()
+        for call in (lambda: catalog.create_org("during"), catalog.list_orgs):
+            try:
+                asyncio.run(call())
+                print("done")
+            except StorageError as error:
+                print("no space left" in str(error))
+        os.unlink("fill")
+        asyncio.run(catalog.create_org("after"))
+        print(*[org.name for org in asyncio.run(catalog.list_orgs())])
+    """
+    (tmp_path / "script.py").write_text(textwrap.dedent(script))
+    (tmp_path / "small").mkdir()
+    mount = (
+        f"mount -t tmpfs -o size=3m tmpfs {tmp_path}/small && cd {tmp_path}/small && exec {sys.executable} {tmp_path}/script.py"
+    )
+    run = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", mount], capture_output=True, text=True, check=False
+    )
+    assert run.stdout.splitlines() == ["True", "True", "after before me"], run.stderr
+
+
 def test_a_full_database_says_so(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "small.db")
     connection.execute("PRAGMA max_page_count = 2")
@@ -358,7 +398,7 @@ async def test_p14_a_purged_repo_leaves_no_places(path: Path, file_catalog: Cata
 
 async def test_p24_a_newer_catalog_is_left_alone(path: Path, file_catalog: Catalog, execute: Execute) -> None:
     await file_catalog.list_orgs()
-    execute(path, "UPDATE arraylake_version SET version_num = '9999'")
+    execute(path, "UPDATE arraylake_version SET version_num = '9999', compatible_from = '9998'")
     before = path.read_bytes()
     with pytest.raises(CatalogError, match=r"newer release \(revision 9999.*upgrade arraylake-core"):
         await catalog_from_uri(file_catalog.uri).list_orgs()

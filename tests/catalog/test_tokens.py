@@ -197,6 +197,7 @@ class ModelToken:
     role: Role
     repos: frozenset[str] | None
     parent: "ModelToken | None"
+    made_for_another_by: str | None = None
     ended: bool = False
     made_with: list["ModelToken"] = field(default_factory=list)
 
@@ -268,6 +269,10 @@ class TokenMachine(RuleBasedStateMachine):
     def make(self, email: str, role: Role, repos: list[str] | None) -> ModelToken | MultipleResults[ModelToken]:
         return self._make(None, email, role, repos)
 
+    @rule(target=issued, parent=issued, email=EMAILS, role=st.sampled_from(Role))
+    def make_for(self, parent: ModelToken, email: str, role: Role) -> ModelToken | MultipleResults[ModelToken]:
+        return self._make(parent, email, role, None)
+
     @rule(
         target=issued,
         parent=issued,
@@ -288,7 +293,7 @@ class TokenMachine(RuleBasedStateMachine):
                 return multiple()
         before = acting.set(caller)
         try:
-            made = self.run(self.catalog.create_token("me", new, email=None if parent else email))
+            made = self.run(self.catalog.create_token("me", new, email=email))
         except ArraylakeError:
             return multiple()
         finally:
@@ -298,7 +303,11 @@ class TokenMachine(RuleBasedStateMachine):
         if parent is not None:
             assert RANK[role] <= RANK[parent.role]
             assert parent.repos is None or (only is not None and only <= parent.repos)
-        token = ModelToken(made.id, made.token.reveal(), email, role, only, parent)
+        for_another = None if parent is None or parent.email == email else parent.email
+        if for_another is not None:
+            assert caller is not None
+            assert caller.role_in("me") is Role.Admin
+        token = ModelToken(made.id, made.token.reveal(), email, role, only, parent, for_another)
         self.tokens.append(token)
         if parent is not None:
             parent.made_with.append(token)
@@ -328,7 +337,8 @@ class TokenMachine(RuleBasedStateMachine):
             line = [token]
             while line[-1].parent is not None:
                 line.append(line[-1].parent)
-            if any(one.ended for one in line):
+            makers = [one.made_for_another_by for one in line if one.made_for_another_by is not None]
+            if any(one.ended for one in line) or any(self.roles.get(maker) is not Role.Admin for maker in makers):
                 assert principal is None
                 continue
             assert principal is not None

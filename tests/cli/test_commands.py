@@ -21,7 +21,8 @@ from arraylake_core.cli.program import app
 from arraylake_core.cli.upkeep import Expired
 from arraylake_core.client.migration import MigrationReport
 from arraylake_core.models import BucketResponse, CommitInfo, OrgModel, Page, ProbeReport, RepoModel
-from arraylake_core.people import Grant, Member, Token
+from arraylake_core.people import Grant, Login, Member, Token
+from arraylake_core.webhooks import Webhook
 
 from .conftest import Run
 
@@ -58,6 +59,8 @@ EXAMPLES: dict[str, tuple[list[str], type | list[type] | None]] = {
     "org members": (["me"], [Member]),
     "org set-member": (["me", "bo@example.org", "reader"], Member),
     "org remove-member": (["me", "bo@example.org"], None),
+    "org logins": (["me", "bo@example.org"], [Login]),
+    "org forget-login": (["me", "bo@example.org"], None),
     "org audit": (["me"], Page),
     "repo grants": (["me/ocean"], [Grant]),
     "repo grant": (["me/ocean", "bo@example.org", "reader"], Grant),
@@ -67,10 +70,17 @@ EXAMPLES: dict[str, tuple[list[str], type | list[type] | None]] = {
     "token revoke": (["the-id", "--org", "me"], None),
     "admin create-org": (["acme", "--admin-email", "ada@example.org"], None),
     "admin create-operator": (["--email", "ada@example.org"], None),
+    "admin forget-login": (["--email", "bo@example.org"], None),
+    "admin remove-person": (["--email", "bo@example.org"], None),
     "admin migrate": ([], None),
     "admin rotate-key": ([], None),
     "admin backup": (["saved.zip"], BackupManifest),
     "admin restore": (["saved.zip"], BackupManifest),
+    "repo set-visibility": (["me/ocean", "public"], RepoModel),
+    "webhook list": (["me"], [Webhook]),
+    "webhook create": (["me", "https://hooks.example.org/lake", "--event", "repo.created"], None),
+    "webhook test": (["me", "the-id"], None),
+    "webhook delete": (["me", "the-id"], None),
     "plugins list": ([], [PluginState]),
     "plugins show": (["shelf"], None),
     "config list": ([], [SettingValue]),
@@ -84,8 +94,13 @@ SILENT = {
     "bucket delete",
     "repo delete",
     "org remove-member",
+    "org forget-login",
+    "admin forget-login",
+    "admin remove-person",
     "repo revoke-grant",
     "token revoke",
+    "webhook test",
+    "webhook delete",
     "admin migrate",
     "admin rotate-key",
 }
@@ -125,11 +140,16 @@ def ready(run: Run, command: str, request: pytest.FixtureRequest) -> Run:
         assert run("repo", "grant", "me/ocean", "bo@example.org", "writer").code == 0
     elif command.startswith("bucket"):
         assert run("bucket", "create", "me", "spare", "shelf://good").code == 0
+    elif command.startswith("webhook"):
+        assert run("webhook", "create", "me", "https://hooks.example.org/sea").code == 0
+        with closing(sqlite3.connect(request.getfixturevalue("tmp_path") / "catalog.db", isolation_level=None)) as connection:
+            connection.execute("UPDATE webhooks SET id = 'the-id'")
     elif command.startswith(("org", "token")):
         assert run("org", "set-member", "me", "bo@example.org", "reader").code == 0
         assert run("token", "create", "x", "--org", "me", "--email", "bo@example.org", "--role", "reader").code == 0
         with closing(sqlite3.connect(request.getfixturevalue("tmp_path") / "catalog.db", isolation_level=None)) as connection:
             connection.execute("UPDATE tokens SET id = 'the-id'")
+            connection.execute("INSERT INTO identities SELECT '', 'https://login.example.org', 'bo', id, created FROM users")
     return run
 
 
@@ -137,6 +157,8 @@ def ready_for_admin(run: Run, command: str, request: pytest.FixtureRequest) -> N
     """Name a database by the setting, and what a restore needs beside it."""
     directory, database = request.getfixturevalue("tmp_path"), request.getfixturevalue("uri")
     request.getfixturevalue("monkeypatch").chdir(directory)
+    if command in {"admin forget-login", "admin remove-person"}:
+        assert run("org", "set-member", "me", "bo@example.org", "reader").code == 0
     if command == "admin restore":
         assert run("admin", "backup", "saved.zip", "--database", database).code == 0
         (directory / "catalog.key").rename(directory / "second.key")

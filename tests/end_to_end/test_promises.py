@@ -34,7 +34,8 @@ PROMISES = {
     21: "No update is lost: of processes that commit at once, of workers that share a session, and where the answer to a commit was cut off.",
     22: "A crash at any point leaves nothing, or a record that `repair_repos` mends; what was committed to a V1 repo stays whole.",
     23: "Collecting garbage deletes nothing that is reached or young, with commits, new branches, live sessions and another collection going on.",
-    24: "Old catalogs and repos open, newer ones are refused with what to upgrade; migrations that run twice or are interrupted do no harm.",
+    24: "Old catalogs and repos open, and newer ones where only something was added; others are refused with what to upgrade. Migrations that run twice or are "
+    "interrupted, or while requests go on, do no harm.",
     25: "A plugin that fails, or gives back what it should not, takes nothing else down.",
     26: "A process asks for credentials once per lifetime of a set; a failed refresh keeps a set that is valid, and never falls to what lies around.",
     27: "Threads, several event loops, fork, spawn and a notebook's running loop all work, and nothing is left unclosed.",

@@ -36,9 +36,16 @@ class Postgres:
 
     def uri(self, database: str = "postgres", user: str = "postgres", password: str = "") -> str:
         """Return the URI of a database."""
-        socket = self._server.get_postmaster_info().socket_dir
+        socket = self.socket.parent
         login = f"{user}:{password}" if password else user
         return f"postgresql://{login}@/{database}?host={socket}"
+
+    @property
+    def socket(self) -> Path:
+        """The server's socket."""
+        directory = self._server.get_postmaster_info().socket_dir
+        assert directory is not None
+        return Path(directory) / ".s.PGSQL.5432"
 
     @staticmethod
     def name_of(uri: str) -> str:

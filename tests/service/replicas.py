@@ -5,7 +5,7 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -30,12 +30,15 @@ class Replica:
         The process's environment.
     log
         Where its log goes.
+    program
+        The command of ``arraylake-core``.
     """
 
-    def __init__(self, database: str, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, database: str, environment: Mapping[str, str], log: Path, program: Sequence[str] = (PROGRAM,)) -> None:
         self.log = log
         self.port = 0
         self._database, self._environment = database, environment
+        self._program = program
         self._process: subprocess.Popen[str] | None = None
 
     @property
@@ -56,7 +59,7 @@ class Replica:
 
     def begin(self) -> None:
         """Start it."""
-        command = [PROGRAM, "serve", "--database", self._database, "--host", "127.0.0.1", "--port", str(self.port)]
+        command = [*self._program, "serve", "--database", self._database, "--host", "127.0.0.1", "--port", str(self.port)]
         with self.log.open("a") as log:
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=self._environment)
 

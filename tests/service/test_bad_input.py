@@ -1,6 +1,7 @@
 """Bad input is answered with a 4xx that says what was wrong; nothing is changed, nothing is leaked, nothing hangs."""
 
 import base64
+import gzip
 import json
 import socket
 from pathlib import Path
@@ -65,6 +66,37 @@ def test_p25_bodies(peopled: Peopled, what: str) -> None:
     assert answer.status == status, answer.body
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert len(answer.detail) > 20
+    assert everything(peopled) == before
+
+
+ENCODED = {
+    "gzip that is none": ("gzip", b"garbage"),
+    "deflate that is none": ("deflate", b"garbage"),
+    "an encoding that nobody knows": ("rot13", b'{"name": "x"}'),
+    "two encodings": ("gzip, gzip", b'{"name": "x"}'),
+    "gzip that ends too early": ("gzip", gzip.compress(b'{"name": "x"}')[:12]),
+    "much in little": ("gzip", gzip.compress(bytes(20_000_000))),
+}
+
+
+@pytest.mark.parametrize("what", ENCODED)
+def test_p25_encoded_bodies(peopled: Peopled, what: str) -> None:
+    encoding, raw = ENCODED[what]
+    before = everything(peopled)
+    answer = peopled.service.ask(
+        "POST", "/orgs/acme/api-clients", peopled.tokens["admin"], raw=raw, headers={"Content-Encoding": encoding}
+    )
+    assert answer.status in (400, 413), answer.body
+    assert everything(peopled) == before
+
+
+@pytest.mark.parametrize("expires", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "10000-01-01T00:00:00Z"])
+def test_p25_ends_beyond_what_a_calendar_holds(peopled: Peopled, expires: str) -> None:
+    before = everything(peopled)
+    answer = peopled.service.ask(
+        "POST", "/orgs/acme/api-clients", peopled.tokens["admin"], body={"name": "x", "expires": expires}
+    )
+    assert answer.status == 422, answer.body
     assert everything(peopled) == before
 
 

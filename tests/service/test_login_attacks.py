@@ -151,7 +151,15 @@ def test_p16_the_metadata_of_a_provider_leads_nowhere_inside(catalog: SqlCatalog
     [
         ([{"org": "acme", "domains": ["example.org"]}, {"issuer": "https://b.example.org"}], "same client_id"),
         ([{"domains": ["x.org"]}, {"issuer": "https://b.example.org", "client_id": "b", "domains": ["x.org"]}], "both speak for"),
+        (
+            [
+                {"org": "acme", "domains": ["x.org"]},
+                {"issuer": "https://b.example.org", "client_id": "b", "org": "acme", "domains": ["y.org", "x.org"]},
+            ],
+            "both speak for x.org",
+        ),
         ([{"domains": ["x.org"]}, {"client_id": "b", "domains": ["x.org"], "claim": "teams"}], "different roles"),
+        ([{"domains": ["x.org"]}, {"client_id": "b", "domains": ["y.org"], "subject": "oid"}], "as subject"),
         (
             [{"roles": {"g": {"acme": "reader"}}}, {"client_id": "b", "org": "acme", "domains": ["x.org"]}],
             "two of its clients",

@@ -16,6 +16,8 @@ import pytest
 from yarl import URL
 
 from arraylake_core import Client
+from arraylake_core.catalog.home import file_home
+from arraylake_core.catalog.sql_catalog import SqlCatalog
 from arraylake_core.errors import CredentialsError, PermissionDeniedError, ReadOnlyError, StorageError
 from arraylake_core.people import Role
 from arraylake_core.service.settings import ServiceSettings
@@ -123,11 +125,45 @@ def test_members_with_a_role_have_the_keys_as_before(lake: Peopled) -> None:
     assert "repo_access" not in opened
 
 
+@pytest.fixture
+def reserved(lake: Peopled, tmp_path: Path) -> Iterator[Peopled]:
+    """The same lake, by a replica that keeps readers from keys."""
+    settings = ServiceSettings(allow_networks=LOCAL, failures_per_minute=0, principal_seconds=0, readers_get_keys=False)
+    with running(SqlCatalog(file_home(tmp_path / "catalog.db")), settings) as service:
+        yield Peopled(service, lake.tokens)
+
+
+def test_p12_readers_get_no_keys_where_the_operator_keeps_them(reserved: Peopled, s3_bucket_config) -> None:
+    """In no answer at all, to official clients neither; their V1 repos they read all the same."""
+    with Client(reserved.service.uri, token=reserved.tokens["writer"]) as writer:
+        bucket_id = writer.get_bucket_config(org="acme", nickname="seaweed").id
+        assert writer.get_bucket_config(org="acme", nickname="seaweed").auth_config["secret_access_key"] is not None
+        writer.create_repo("acme/ice", kind="icechunk", bucket_config_nickname="seaweed")
+    paths = ("/orgs/acme/buckets", f"/orgs/acme/buckets/{bucket_id}", f"/buckets/{bucket_id}", "/orgs/acme/repos/paginated")
+    paths += ("/repos/acme/ocean", "/repos/acme/ocean/open", "/repos/acme/ocean/open?full=true", "/repos/acme/ice/open")
+    paths += ("/repos/acme/ocean/bucket-credentials?access=read", f"/orgs/acme/buckets/{bucket_id}/credentials?access=read")
+    for path in (*paths, f"/buckets/{bucket_id}/credentials", "/repos/acme/ice/bucket-credentials"):
+        for headers in ({}, OURS):
+            answer = reserved.service.ask("GET", path, reserved.tokens["reader"], headers=headers)
+            assert answer.status in (200, 403), (path, answer.body)
+            assert secret_of(s3_bucket_config) not in answer.body.decode()
+    assert reserved.service.ask("GET", "/repos/acme/ocean/open", reserved.tokens["reader"]).status == 403
+    with Client(reserved.service.uri, token=reserved.tokens["reader"]) as reader:
+        repo = reader.get_repo("acme/ocean")
+        assert (int(repo.to_xarray()["t"].sum()), repo.read_only) == (12_497_500, True)
+        with pytest.raises(CredentialsError, match="aws_customer_managed_role"):
+            reader.get_repo("acme/ice")
+    written = reserved.service.ask(
+        "POST", "/repos/acme/ocean/sign", reserved.tokens["reader"], body={"requests": [{"verb": "PUT", "key": "chunks/aa"}]}
+    )
+    assert written.status == 403
+
+
 def test_other_clients_are_told_and_get_nothing_they_can_not_use(lake: Peopled) -> None:
     grant(lake, "reader")
     refused = lake.service.ask("GET", "/repos/acme/ocean/open", lake.tokens["member"])
     assert refused.status == 403
-    assert "keys that open more than one repo" in refused.detail
+    assert "keys that open more than you have a right to" in refused.detail
 
 
 def test_icechunk_says_which_auth_method_helps(lake: Peopled) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,9 +14,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from arraylake_core import Client
 from arraylake_core.catalog.home import file_home
 from arraylake_core.catalog.sql_catalog import SqlCatalog
-from arraylake_core.errors import AuthenticationError
+from arraylake_core.errors import AuthenticationError, InvalidOptionError, NotFoundError
 from arraylake_core.events import Event
 from arraylake_core.hookspecs import hookimpl
 from arraylake_core.plugins import PluginRegistry, default_registry
@@ -119,6 +121,30 @@ def test_only_the_events_that_were_asked_for(peopled: Peopled, receiver: Receive
     service.ask("DELETE", "/orgs/acme/ocean", writer)
     assert b'"type":"repo.deleted"' in receiver.take()[1]
     assert len(receiver.messages) == 2
+
+
+def test_an_admin_tries_a_webhook_and_sees_what_does_not_arrive(peopled: Peopled, receiver: Receiver) -> None:
+    """By the client and by the command line, as admins do; a webhook for one type of event is tried all the same."""
+    receiver.statuses = [500]
+    with Client(peopled.service.uri, token=peopled.tokens["admin"]) as client:
+        made = client.create_webhook("acme", receiver.url, events=["repo.deleted"])
+        client.test_webhook("acme", made.id)
+        headers, body = receiver.take()
+        verify_signature(made.secret, headers, body)
+        assert (b'"type":"webhook.test"' in body, b'"principal":"admin@example.org"' in body) == (True, True)
+        deadline = time.monotonic() + SECONDS
+        while (hook := client.list_webhooks("acme")[0]).problem is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert (hook.id, hook.url, hook.events, hook.waiting) == (made.id, receiver.url, ["repo.deleted"], 1)
+        assert hook.problem == "it answered 500"
+        client.delete_webhook("acme", made.id)
+        assert client.list_webhooks("acme") == []
+        for call in (client.test_webhook, client.delete_webhook):
+            with pytest.raises(NotFoundError, match="has no webhook"):
+                call("acme", made.id)
+        for url, events in (("http://10.0.0.1/hook", []), (receiver.url, ["webhook.test"])):
+            with pytest.raises(InvalidOptionError):
+                client.create_webhook("acme", url, events=events)
 
 
 def test_a_message_that_was_not_taken_is_sent_again_with_the_same_id(

@@ -35,6 +35,8 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         What groups mean: ``{"lake-admins": {"acme": "admin"}}``.
     scopes
         What clients ask for.
+    subject
+        The claim that says who somebody is, and is never given to another person: ``sub``, but for providers that give each client another one.
     """
 
     issuer: str
@@ -44,6 +46,7 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     claim: str = "groups"
     roles: dict[str, dict[str, Role]] = msgspec.field(default_factory=dict)
     scopes: str = "openid email profile offline_access"
+    subject: str = "sub"
 
     def speaks_for(self, email: str) -> bool:
         """Tell whether it may say that somebody has an e-mail address."""
@@ -85,9 +88,6 @@ def parse_issuers(value: Sequence[object]) -> tuple[Issuer, ...]:
             raise _wrong(f"{entry.issuer} is there twice with the same client_id")
         seen.add((entry.issuer, entry.client_id))
     whole = [entry.issuer for entry in issuers if entry.org is None]
-    orgs = [entry.org for entry in issuers if entry.org is not None]
-    if len(orgs) != len(set(orgs)):
-        raise _wrong("an organization has two providers: keep one")
     if len(whole) > 1 and not all(entry.domains for entry in issuers if entry.org is None):
         raise _wrong(
             "of several providers for the whole deployment, each must name its domains, so that none speaks for another's people"
@@ -127,8 +127,20 @@ def _check(entry: Issuer) -> None:
         validate_org(org)
     if not all(_DOMAIN.match(domain) for domain in entry.domains):
         raise _wrong(f"the domains of {entry.issuer} are written in lower case and whole, as in example.org")
+    if _no_identity(entry.subject):
+        raise _wrong(f"subject of {entry.issuer} names the claim by which people are known for good, such as sub or oid")
     if not {"openid", "email"} <= set(entry.scopes.split(" ")) or not (entry.scopes.isascii() and entry.scopes.isprintable()):
         raise _wrong(f"the scopes of {entry.issuer} are words with a space between, openid and email among them")
+
+
+def _no_identity(claim: str) -> bool:
+    """Tell whether a claim can't say who somebody is: what people have for a while, or may choose themselves."""
+    return not (claim and claim.isascii() and claim.isprintable()) or claim in _PASSING
+
+
+_PASSING = frozenset(
+    {"email", "preferred_username", "nickname", "name", "given_name", "family_name", "phone_number", "upn", "unique_name"}
+)
 
 
 def _check_pair(one: Issuer, other: Issuer) -> None:
@@ -139,9 +151,11 @@ def _check_pair(one: Issuer, other: Issuer) -> None:
                 f"{one.issuer} and {other.issuer} have the same client_id: give each its own, since official clients, which log in through the service, "
                 "say nothing else of where they belong"
             )
-        if one.org is None and other.org is None and (both := set(one.domains) & set(other.domains)):
+        if one.org == other.org and (both := set(one.domains) & set(other.domains)):
             raise _wrong(f"{one.issuer} and {other.issuer} both speak for {', '.join(sorted(both))}: keep it with one of them")
         return
+    if one.subject != other.subject:
+        raise _wrong(f"the clients of {one.issuer} have different claims as subject: people are the same by each of them")
     if one.org is None and other.org is None and (one.claim, one.roles) != (other.claim, other.roles):
         raise _wrong(f"the clients of {one.issuer} give different roles, and a login by one would take away what another gave")
     for whole, own in ((one, other), (other, one)):
@@ -151,5 +165,5 @@ def _check_pair(one: Issuer, other: Issuer) -> None:
 
 def _wrong(problem: str) -> InvalidOptionError:
     return InvalidOptionError(
-        f"the setting service.issuers is wrong: {problem}. Each entry has issuer and client_id, and may have org, domains, claim, roles, scopes"
+        f"the setting service.issuers is wrong: {problem}. Each entry has issuer and client_id, and may have org, domains, claim, roles, scopes, subject"
     )

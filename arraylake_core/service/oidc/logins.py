@@ -15,7 +15,7 @@ from arraylake_core.backends.exchange.http import CONNECTOR
 from arraylake_core.errors import ArraylakeError, AuthenticationError
 from arraylake_core.login.provider import Provider
 from arraylake_core.login.verify import SKEW, checked_claims, unverified_header
-from arraylake_core.people import Principal
+from arraylake_core.people import Login, Principal
 from arraylake_core.secret import Secret
 from arraylake_core.service.netguard import guarded_connector
 from arraylake_core.service.oidc.issuers import Issuer
@@ -30,11 +30,10 @@ _KEPT = 10_000
 
 
 class _Known(NamedTuple):
-    """A token that was checked: whose it is, when it ends, and where it is good."""
+    """A token that was checked: who it is, and when it ends."""
 
-    user_id: str
+    login: Login
     expires: float
-    only: str | None
 
 
 class Logins:
@@ -79,7 +78,7 @@ class Logins:
         if known is None:
             return await self._first(token, digest)
         alive = known.expires + SKEW > time.time()
-        found = await self._catalog.principal_of_login(known.user_id, known.only) if alive else None
+        found = await self._catalog.principal_of_login(known.login) if alive else None
         if found is None:
             self._known.pop(digest, None)
             raise AuthenticationError("the login has expired: renew it, or log in again")
@@ -88,22 +87,21 @@ class Logins:
     async def _first(self, token: str, digest: bytes) -> Principal:
         self.confine()
         issuer, claims = await self._checked(token)
-        email = _email(issuer, claims)
+        email, login = _email(issuer, claims), _login(issuer, claims)
         issued, expires = _time(claims, "iat"), _time(claims, "exp").timestamp()
         names = (_text(claims, "given_name") or _text(claims, "name"), _text(claims, "family_name"))
         try:
             found = await self._catalog.log_in(
                 email,
-                issuer=issuer.issuer,
+                login=login,
                 issued=issued,
                 names=names,
                 roles=issuer.roles_of(claims),
-                only=issuer.org,
             )
         except ValueError as error:
             # The address is none that people can have here.
             raise AuthenticationError(str(error)) from None
-        known = _Known(found.user_id, expires, issuer.org)
+        known = _Known(login, expires)
         self._known[digest] = known
         while len(self._known) > _KEPT:
             self._known.popitem(last=False)
@@ -139,13 +137,23 @@ def _email(issuer: Issuer, claims: Mapping[str, object]) -> str:
     return email
 
 
+def _login(issuer: Issuer, claims: Mapping[str, object]) -> Login:
+    subject = claims.get(issuer.subject)
+    if not isinstance(subject, str):
+        raise AuthenticationError(
+            f"the login has no claim {issuer.subject!r}, which says who it is: the identity provider must put it into the ID token"
+        )
+    return Login(issuer=issuer.issuer, subject=subject, org=issuer.org)
+
+
 def _bounded(principal: Principal, known: _Known) -> Principal:
     """Limit a principal to what its issuer may speak for: operators never log in by the provider of one organization."""
     from msgspec.structs import replace
 
-    if known.only is None:
+    only = known.login.org
+    if only is None:
         return principal
-    roles = {org: role for org, role in principal.roles.items() if org == known.only}
+    roles = {org: role for org, role in principal.roles.items() if org == only}
     return replace(principal, roles=roles, operator=False)
 
 

@@ -49,7 +49,7 @@ async def virtual_credentials(
     found: dict[str, dict[str, object] | None] = {}
     for url, nickname in repo.virtual_chunk_containers.items():
         bucket = buckets.get(nickname)
-        if bucket is None or (call.services.vendor.is_open_handed(bucket) and not may_use_bucket(call.principal, repo.org)):
+        if bucket is None or (call.services.vendor.is_open_handed(bucket) and not may_use_bucket(call, repo.org)):
             continue
         # One that lies outside its bucket config opens nothing; whoever reads there is told so.
         with suppress(InvalidNameError):
@@ -114,7 +114,7 @@ def require_access(call: Call, repo: RepoModel, access: Access) -> None:
 def is_signed(call: Call, repo: RepoModel) -> bool:
     """Tell whether the caller gets its requests signed one by one, instead of keys that open more than it may; other clients than ours can't use that."""
     bucket = repo.bucket
-    if bucket is None or may_use_bucket(call.principal, repo.org) or not is_our_client(call):
+    if bucket is None or may_use_bucket(call, repo.org) or not is_our_client(call):
         return False
     vendor = call.services.vendor
     return vendor.is_open_handed(bucket) and isinstance(vendor.registry.storage_platform(bucket.platform), SignsRequests)
@@ -140,7 +140,7 @@ async def _for_repo(call: Call, repo: RepoModel, access: Access) -> Credentials:
     if repo.bucket is None:
         raise CredentialsError(f"{repo.full_name} has no bucket config any more")
     location = repo_location(call.services.registry, repo, repo.bucket)
-    may_use = may_use_bucket(call.principal, repo.org)
+    may_use = may_use_bucket(call, repo.org)
     return await call.services.vendor.credentials(
         call.principal, call.token, repo.bucket, location, access, may_use=may_use, vended=call.vended
     )
@@ -157,7 +157,7 @@ async def _for_container(call: Call, bucket: BucketResponse, url: str) -> Creden
 
 
 async def _for_place(call: Call, bucket: BucketResponse, location: Location, access: Access) -> Credentials:
-    may_use = may_use_bucket(call.principal, call.org)
+    may_use = may_use_bucket(call, call.org)
     return await call.services.vendor.credentials(
         call.principal, call.token, bucket, location, access, may_use=may_use, vended=call.vended
     )

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from arraylake_core.people import Grant, Member, Role
+from arraylake_core.people import Grant, Login, Member, Role
 from arraylake_core.service.call import Call
 from arraylake_core.service.table import Need, Route
 
@@ -33,6 +33,14 @@ async def remove_member(call: Call) -> None:
     await call.catalog.remove_member(call.org, call.path["user_id"])
 
 
+async def list_logins(call: Call) -> list[Login]:
+    return await call.catalog.list_logins(call.org, call.path["user_id"])
+
+
+async def forget_logins(call: Call) -> None:
+    await call.catalog.forget_logins(call.org, call.path["user_id"])
+
+
 async def list_grants(call: Call) -> list[Grant]:
     return await call.catalog.list_grants(call.org, call.path["repo"])
 
@@ -60,6 +68,23 @@ ROUTES = (
         changes=True,
     ),
     Route("DELETE", "/orgs/{org}/members/{user_id}", Need.OrgAdmin, remove_member, "Remove a member.", status=204, changes=True),
+    Route(
+        "GET",
+        "/orgs/{org}/members/{user_id}/logins",
+        Need.OrgAdmin,
+        list_logins,
+        "List as whom a member logs in.",
+        answer=list[Login],
+    ),
+    Route(
+        "DELETE",
+        "/orgs/{org}/members/{user_id}/logins",
+        Need.OrgAdmin,
+        forget_logins,
+        "Forget as whom a member logs in.",
+        status=204,
+        changes=True,
+    ),
     Route("GET", "/repos/{org}/{repo}/grants", Need.RepoAdmin, list_grants, "List the grants on a repo.", answer=list[Grant]),
     Route(
         "PUT",

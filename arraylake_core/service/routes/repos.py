@@ -138,8 +138,10 @@ async def modify_repo(call: Call) -> WireRepo:
 
 def _require_use_of_buckets(call: Call) -> None:
     """Let nobody reach, through a container of one repo, bucket configs that a role in the organization is needed for (P20)."""
-    if not may_use_bucket(call.principal, call.org):
-        raise PermissionDeniedError("to grant virtual chunks you must be a reader in the organization: ask one of its admins")
+    if not may_use_bucket(call, call.org):
+        raise PermissionDeniedError(
+            "to grant virtual chunks you need a role in the organization that may have its buckets' keys: ask one of its admins"
+        )
 
 
 async def set_status(call: Call) -> WireRepo:

@@ -48,7 +48,7 @@ async def create_token(call: Call) -> IssuedTokenBody:
     body = call.read(NewTokenBody)
     new = NewToken(name=body.name, role=body.role, repos=body.repos, expires=body.expires, operator=body.operator)
     issued = await call.catalog.create_token(call.org, new, email=body.email)
-    call.target = f"{call.org}: {issued.id}"
+    call.target = f"{call.org}: {issued.id} for {issued.email}"
     return IssuedTokenBody(**{**msgspec.structs.asdict(issued), "token": issued.token.reveal()})
 
 

@@ -1,12 +1,11 @@
 """Webhooks of organizations."""
 
-from datetime import datetime
-
 import msgspec
 
 from arraylake_core.service.call import Call
 from arraylake_core.service.netguard import ensure_public
 from arraylake_core.service.table import Need, Route
+from arraylake_core.webhooks import Webhook
 
 __all__ = ["ROUTES"]
 
@@ -16,26 +15,14 @@ class NewWebhookBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     events: list[str] = msgspec.field(default_factory=list)
 
 
-class WireWebhook(msgspec.Struct, kw_only=True):
-    id: str
-    url: str
-    events: list[str]
-    created: datetime
-    created_by: str | None = None
-
-
-class IssuedWebhook(WireWebhook, kw_only=True):
+class IssuedWebhookBody(Webhook, kw_only=True):
     """A webhook that was just made, with the secret that its messages are signed with: this once."""
 
     secret: str
 
 
-async def list_webhooks(call: Call) -> list[WireWebhook]:
-    found = await call.catalog.list_webhooks(call.org)
-    return [
-        WireWebhook(id=hook.id, url=hook.url, events=hook.events, created=hook.created, created_by=hook.created_by)
-        for hook in found
-    ]
+async def list_webhooks(call: Call) -> list[Webhook]:
+    return await call.catalog.list_webhooks(call.org)
 
 
 async def check_url(call: Call) -> None:
@@ -43,27 +30,25 @@ async def check_url(call: Call) -> None:
     await ensure_public(call.read(NewWebhookBody).url, call.services.settings.allow_networks, what="url", http=False)
 
 
-async def create_webhook(call: Call) -> IssuedWebhook:
+async def create_webhook(call: Call) -> IssuedWebhookBody:
     body = call.read(NewWebhookBody)
     hook = await call.catalog.create_webhook(call.org, body.url, body.events)
     call.target = f"{call.org}: {hook.id}"
-    return IssuedWebhook(
-        id=hook.id,
-        url=hook.url,
-        events=hook.events,
-        created=hook.created,
-        created_by=hook.created_by,
-        secret=hook.secret.reveal(),
-    )
+    return IssuedWebhookBody(**{**msgspec.structs.asdict(hook), "secret": hook.secret.reveal()})
 
 
 async def delete_webhook(call: Call) -> None:
     await call.catalog.delete_webhook(call.org, call.path["webhook_id"])
 
 
+async def test_webhook(call: Call) -> None:
+    call.target = f"{call.org}: {call.path['webhook_id']}"
+    await call.catalog.test_webhook(call.org, call.path["webhook_id"])
+
+
 _HOOKS = "/orgs/{org}/webhooks"
 ROUTES = (
-    Route("GET", _HOOKS, Need.OrgAdmin, list_webhooks, "List the webhooks.", answer=list[WireWebhook]),
+    Route("GET", _HOOKS, Need.OrgAdmin, list_webhooks, "List the webhooks.", answer=list[Webhook]),
     Route(
         "POST",
         _HOOKS,
@@ -72,8 +57,17 @@ ROUTES = (
         "Add a webhook.",
         body=NewWebhookBody,
         check=check_url,
-        answer=IssuedWebhook,
+        answer=IssuedWebhookBody,
         status=201,
+        changes=True,
+    ),
+    Route(
+        "POST",
+        _HOOKS + "/{webhook_id}/test",
+        Need.OrgAdmin,
+        test_webhook,
+        "Send a message to a webhook, to try it.",
+        status=204,
         changes=True,
     ),
     Route("DELETE", _HOOKS + "/{webhook_id}", Need.OrgAdmin, delete_webhook, "Remove a webhook.", status=204, changes=True),
