@@ -11,7 +11,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.config import apply_config
 from fsspec.spec import AbstractBufferedFile
 
-from arraylake_core.errors import InvalidNameError, InvalidOptionError, NotFoundError, ReadOnlyError
+from arraylake_core.errors import InvalidNameError, InvalidOptionError, NotFoundError, ReadOnlyError, RefNotFoundError
 from arraylake_core.integrations.keys import file_size, is_directory, keys_below, names_in, read
 from arraylake_core.integrations.url import PROTOCOL, RepoUrl
 from arraylake_core.integrations.versions import Version, Versions
@@ -271,11 +271,16 @@ class ArraylakeFileSystem(AsyncFileSystem, metaclass=_Keyed):  # type: ignore[mi
     # Reading
 
     async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **options: object) -> bytes:
-        # That a repo or version is missing is said in our own error here: zarr would take FileNotFoundError for an empty store, and begin to write one.
+        # That a repo or version is missing is an error of ours here, and neither FileNotFoundError nor KeyError: zarr would take these for an empty
+        # store, and begin to write one.
         url = RepoUrl.parse(path)
         if not url.repo:
             raise _no_such(url)
-        return await self._read(await self._versions.at(url), url, start, end)
+        try:
+            version = await self._versions.at(url)
+        except RefNotFoundError as error:
+            raise NotFoundError(str(error)) from error
+        return await self._read(version, url, start, end)
 
     async def _read(self, version: Version, url: RepoUrl, start: int | None, end: int | None) -> bytes:
         data = await read(version.store, url.path, start, end)

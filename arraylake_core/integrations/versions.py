@@ -101,26 +101,25 @@ class Versions:
         if repo.handle is None or repo.id != record.id:
             opened = await self._client.get_repo(url.full_name, read_only=True, checkout=False)
             repo.id, repo.handle = record.id, self._client.blocking(opened)
-        try:
-            return await asyncio.to_thread(_check_out, repo.handle, self.pins.get(url.version, url.ref))
-        except RefNotFoundError as error:
-            raise _explained(error, url) from None
+        return await asyncio.to_thread(_check_out, repo.handle, self.pins.get(url.version, url.ref), url)
 
 
-def _check_out(handle: "RepoHandle", ref: str | None) -> Version:
+def _check_out(handle: "RepoHandle", ref: str | None, url: RepoUrl) -> Version:
     # The protocol of handles blocks, whatever the kind, so that this runs in a thread.
     try:
         handle.checkout("main" if ref is None else ref, writable=False)
-    except ArraylakeError:
-        if ref is not None or handle.branches:
-            raise
+    except ArraylakeError as error:
+        if handle.branches:
+            raise _with_hint(error, url) from None
+        if ref is not None:
+            raise RefNotFoundError(str(error)) from error
         # A kind without branches keeps no versions: its store is what there is.
         return Version(handle.store, "")
     return Version(handle.store, handle.status().base)
 
 
-def _explained(error: RefNotFoundError, url: RepoUrl) -> RefNotFoundError:
-    if not url.path:
+def _with_hint(error: ArraylakeError, url: RepoUrl) -> ArraylakeError:
+    if not isinstance(error, RefNotFoundError) or not url.ref or not url.path:
         return error
     longer = url._replace(ref=f"{url.ref}/{url.path.partition('/')[0]}", path="")
     return RefNotFoundError(f"{error}. A slash in a ref is written %2F, as in {longer}")
