@@ -144,9 +144,7 @@ def test_what_is_not_there_is_a_missing_file_for_fsspec(fs):
 def test_reading_in_a_repo_or_version_that_is_not_there_is_said_in_our_words(fs):
     with pytest.raises(RepoNotFoundError, match="me/nothing"):
         fs.cat_file("al://me/nothing/zarr.json")
-    with pytest.raises(
-        RefNotFoundError, match=r"'feature'.*A slash in a ref is written %2F, as in al://me/ocean@feature%2Ftides$"
-    ):
+    with pytest.raises(NotFoundError, match=r"'feature'.*A slash in a ref is written %2F, as in al://me/ocean@feature%2Ftides$"):
         fs.cat_file("al://me/ocean@feature/tides/zarr.json")
 
 
