@@ -50,7 +50,7 @@ def test_p10_a_client_shows_its_catalog_and_no_secret(kind):
         ("https://lake.example.invalid", "https://lake.example.invalid"),
         ("postgresql://lake:CANARY@db.example.invalid/lake", "db.example.invalid"),
     ):
-        client = kind(uri, token="ema_CANARY", auth_org="acme")
+        client = kind(uri, token="ema_CANARY0123456789abcdefghij", auth_org="acme")
         for text in (repr(client), f"{client}", client._repr_html_(), rendered(client)):
             assert place in text
             assert "CANARY" not in text
