@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from html import escape
 from math import isfinite
 from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
 
+from arraylake_core.display import harmless, html_record, html_table, one_line, rich_record, rich_table
 from arraylake_core.errors import InvalidOptionError
 from arraylake_core.secret import Secret
 
@@ -157,10 +157,10 @@ class BucketResponse(msgspec.Struct, kw_only=True):
         )
 
     def __rich__(self) -> "Table":
-        return _rich_record(self.nickname, self._rows())
+        return rich_record(self.nickname, self._rows())
 
     def _repr_html_(self) -> str:
-        return _html_record(self.nickname, self._rows())
+        return html_record(self.nickname, self._rows())
 
 
 class RepoStatus(msgspec.Struct, kw_only=True):
@@ -213,42 +213,34 @@ class RepoModel(msgspec.Struct, kw_only=True):
         }
 
     def __rich__(self) -> "Table":
-        return _rich_record(self.full_name, self._rows())
+        return rich_record(self.full_name, self._rows())
 
     def _repr_html_(self) -> str:
-        return _html_record(self.full_name, self._rows())
+        return html_record(self.full_name, self._rows())
 
 
 class RepoList(list[RepoModel]):
     """Repos, as a list that shows itself as a table in terminals and notebooks."""
 
     def __rich__(self) -> "Table":
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table("repo", "kind", "bucket", "updated", "description")
-        for repo in self:
-            table.add_row(*map(Text, _repo_row(repo)))
-        return table
+        return rich_table(_REPO_COLUMNS, map(_repo_row, self))
 
     def _repr_html_(self) -> str:
-        return _html_table(("repo", "kind", "bucket", "updated", "description"), map(_repo_row, self))
+        return html_table(_REPO_COLUMNS, map(_repo_row, self))
 
 
 class BucketConfigList(list[BucketResponse]):
     """Bucket configs, as a list that shows itself as a table in terminals and notebooks; without secrets."""
 
     def __rich__(self) -> "Table":
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table("nickname", "uri", "auth", "default")
-        for bucket in self:
-            table.add_row(*map(Text, _bucket_row(bucket)))
-        return table
+        return rich_table(_BUCKET_COLUMNS, map(_bucket_row, self))
 
     def _repr_html_(self) -> str:
-        return _html_table(("nickname", "uri", "auth", "default"), map(_bucket_row, self))
+        return html_table(_BUCKET_COLUMNS, map(_bucket_row, self))
+
+
+_REPO_COLUMNS = ("repo", "kind", "bucket", "updated", "description")
+_BUCKET_COLUMNS = ("nickname", "uri", "auth", "default")
 
 
 def _repo_row(repo: RepoModel) -> tuple[str, ...]:
@@ -259,28 +251,6 @@ def _repo_row(repo: RepoModel) -> tuple[str, ...]:
 def _bucket_row(bucket: BucketResponse) -> tuple[str, ...]:
     method = bucket.auth_config.get("method", "anonymous")
     return bucket.nickname, bucket.uri, str(method), "yes" if bucket.is_default else ""
-
-
-def _html_record(title: str, rows: Mapping[str, str]) -> str:
-    body = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in rows.items() if v)
-    return f"<table><caption><b>{escape(title)}</b></caption>{body}</table>"
-
-
-def _rich_record(title: str, rows: Mapping[str, str]) -> "Table":
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text(title), show_header=False)
-    for key, value in rows.items():
-        if value:
-            table.add_row(Text(key), Text(value))
-    return table
-
-
-def _html_table(header: Sequence[str], rows: "map[tuple[str, ...]]") -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 class Page[T](msgspec.Struct, kw_only=True):
@@ -323,20 +293,25 @@ class CommitLog(list[CommitInfo]):
 
     def __str__(self) -> str:
         return "\n".join(
-            f"{commit.id}  {commit.time:%Y-%m-%d %H:%M:%S}  {commit.author.name + '  ' if commit.author else ''}{commit.message}"
+            harmless(
+                f"{commit.id}  {commit.time:%Y-%m-%d %H:%M:%S}  {commit.author.name + '  ' if commit.author else ''}{commit.message}"
+            )
             for commit in self
         )
 
     def __rich__(self) -> "Table":
-        from rich.table import Table
-        from rich.text import Text
+        return rich_table(_COMMIT_COLUMNS, map(_commit_row, self))
 
-        table = Table("commit", "time", "author", "message")
-        for commit in self:
-            author = str(commit.author) if commit.author else ""
-            cells = (commit.id, f"{commit.time:%Y-%m-%d %H:%M:%S}", author, commit.message)
-            table.add_row(*map(Text, cells))
-        return table
+    def _repr_html_(self) -> str:
+        return html_table(_COMMIT_COLUMNS, map(_commit_row, self))
+
+
+_COMMIT_COLUMNS = ("commit", "time", "author", "message")
+
+
+def _commit_row(commit: CommitInfo) -> tuple[str, ...]:
+    author = str(commit.author) if commit.author else ""
+    return commit.id, f"{commit.time:%Y-%m-%d %H:%M:%S}", author, commit.message
 
 
 class SessionStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -354,7 +329,7 @@ class SessionStatus(msgspec.Struct, frozen=True, kw_only=True):
         if not self.modified:
             return f"{head}, nothing changed since {self.base}"
         width = max(len(what) for what in self.modified.values())
-        return "\n".join([head, *(f"  {what:<{width}}  {path}" for path, what in self.modified.items())])
+        return "\n".join([head, *(f"  {what:<{width}}  {one_line(path)}" for path, what in self.modified.items())])
 
 
 class ProbeReport(msgspec.Struct, kw_only=True):

@@ -1,11 +1,11 @@
 """The hierarchy of a zarr store, read once and shown as text, in a terminal or in a notebook; shared by all repo kinds."""
 
-from html import escape
 from math import prod
 from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from arraylake_core.display import markup, one_line
 from arraylake_core.errors import NotFoundError
 from arraylake_core.names import shown
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from rich.tree import Tree as RichTree
     from xarray import Dataset
+    from zarr import Array
     from zarr.abc.store import Store
+    from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 
 __all__ = ["Tree", "open_xarray", "read_tree"]
 
@@ -28,6 +30,8 @@ class Tree(msgspec.Struct, kw_only=True):
         The node's name; the repo's name at the root.
     shape, dtype
         Of an array; None for a group.
+    chunks
+        Of an array whose chunks are all of one shape: that shape. Of one with shards, the shape of the chunks in them.
     nbytes
         The size in memory of an array, or of all arrays below a group.
     children
@@ -37,15 +41,24 @@ class Tree(msgspec.Struct, kw_only=True):
     name: str
     shape: tuple[int, ...] | None = None
     dtype: str | None = None
+    chunks: tuple[int, ...] | None = None
     nbytes: int = 0
     children: dict[str, "Tree"] = msgspec.field(default_factory=dict)
 
     @property
     def label(self) -> str:
-        """One line: the name, and an array's shape, type and size."""
+        """One line: the name, and an array's shape, type and size, and its chunks where it has more than one."""
+        return " ".join([one_line(self.name), *self._details().values()])
+
+    def _details(self) -> dict[str, str]:
         if self.shape is None:
-            return self.name
-        return f"{self.name} {self.shape} {self.dtype} {_size(self.nbytes)}"
+            return {}
+        details = {"shape": str(self.shape), "dtype": one_line(self.dtype or ""), "size": _size(self.nbytes)}
+        if self.chunks is None or self.chunks == self.shape or not prod(self.chunks):
+            return details
+        # The size of a chunk, from that of the array: the type alone need not say it.
+        one = f" ({_size(self.nbytes / prod(self.shape) * prod(self.chunks))})" if prod(self.shape) and self.nbytes else ""
+        return {**details, "chunks": f"in chunks of {self.chunks}{one}"}
 
     def __str__(self) -> str:
         return "\n".join([self.label, *self._lines("")])
@@ -59,28 +72,40 @@ class Tree(msgspec.Struct, kw_only=True):
         return lines
 
     def __rich__(self) -> "RichTree":
-        from rich.markup import escape as plain
+        from rich.text import Text
         from rich.tree import Tree as RichTree
 
         def grow(node: Tree) -> "RichTree":
-            details = (
-                f" [cyan]{node.shape}[/] [magenta]{node.dtype}[/] [dim]{_size(node.nbytes)}[/]" if node.shape is not None else ""
-            )
-            branch = RichTree(f"[bold]{plain(node.name)}[/]{details}")
-            for child in node.children.values():
-                branch.children.append(grow(child))
+            text = Text(one_line(node.name), style="bold")
+            for what, detail in node._details().items():
+                text.append(f" {detail}", style=f"not bold {_STYLES[what]}")
+            if node.children and node.nbytes:
+                text.append(f" {_size(node.nbytes)}", style="not bold dim")
+            branch = RichTree(text)
+            branch.children.extend(map(grow, node.children.values()))
             return branch
 
         return grow(self)
 
     def _repr_html_(self) -> str:
-        def row(node: Tree) -> str:
+        def row(node: Tree, level: int) -> str:
+            name = f"<b>{markup(one_line(node.name))}</b>"
+            if node.shape is not None:
+                return f'<div style="padding-left:1.2em">{name} <span style="opacity:0.75">{markup(" · ".join(node._details().values()))}</span></div>'
+            size = f' <span style="opacity:0.75">{_size(node.nbytes)}</span>' if node.nbytes else ""
             if not node.children:
-                return f"<li>{escape(node.label)}</li>"
-            inner = "".join(map(row, node.children.values()))
-            return f"<li><details open><summary>{escape(node.label)}</summary><ul>{inner}</ul></details></li>"
+                return f'<div style="padding-left:1.2em">{name}{size or _EMPTY}</div>'
+            inner = "".join(row(child, level + 1) for child in node.children.values())
+            opened = " open" if level < _OPEN_LEVELS else ""
+            return f'<details{opened}><summary>{name}{size}</summary><div style="padding-left:1.2em">{inner}</div></details>'
 
-        return f"<ul>{row(self)}</ul>"
+        return f'<div style="line-height:1.6">{row(self, 0)}</div>'
+
+
+_STYLES = {"shape": "cyan", "dtype": "magenta", "size": "dim", "chunks": "dim"}
+_EMPTY = ' <span style="opacity:0.75">empty</span>'
+# What lies deeper is folded, so that a big hierarchy doesn't fill the page.
+_OPEN_LEVELS = 3
 
 
 def _size(nbytes: float) -> str:
@@ -130,12 +155,26 @@ def read_tree(store: "Store", name: str, path: str = "", depth: int | None = Non
             ancestors.append(parent)
         if isinstance(node, zarr.Array):
             nbytes = prod(node.shape) * node.dtype.itemsize
-            parent.children[last] = Tree(name=last, shape=node.shape, dtype=str(node.dtype), nbytes=nbytes)
+            chunks = _chunks(node)
+            parent.children[last] = Tree(name=last, shape=node.shape, dtype=_dtype(node), chunks=chunks, nbytes=nbytes)
             for ancestor in ancestors:
                 ancestor.nbytes += nbytes
         else:
             parent.children.setdefault(last, Tree(name=last))
     return root
+
+
+def _dtype(array: "Array[ArrayV2Metadata] | Array[ArrayV3Metadata]") -> str:
+    # Zarr's name of what numpy calls StringDType().
+    return "string" if array.dtype.kind == "T" else str(array.dtype)
+
+
+def _chunks(array: "Array[ArrayV2Metadata] | Array[ArrayV3Metadata]") -> tuple[int, ...] | None:
+    try:
+        return tuple(array.chunks)
+    except NotImplementedError:
+        # Its chunks are not all of one shape.
+        return None
 
 
 def open_xarray(store: "Store", group: str | None = None, **options: object) -> "Dataset":

@@ -1,7 +1,6 @@
 """What every command shares: the output format, the way to the client, confirmations, and what is said on standard error."""
 
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from arraylake_core.display import harmless
 from arraylake_core.errors import ArraylakeError, ConfirmationError
 from arraylake_core.secret import MASK, Secret
 
@@ -43,8 +43,6 @@ PROGRAM = "arraylake-core"
 
 # Wide enough that nothing is wrapped or cut where another program reads the output.
 _PIPE_WIDTH = 1_000_000
-# Control characters, and those that turn the direction of writing.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _hidden: list[Secret] = []
 
 
@@ -180,4 +178,4 @@ def _harmless(text: str) -> str:
     """Replace what a terminal would obey (descriptions, messages and names of arrays are other people's), and hidden secrets."""
     for secret in _hidden:
         text = text.replace(secret.reveal(), MASK)
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    return harmless(text)

@@ -11,6 +11,7 @@ from arraylake_core.catalog.open import catalog_from_uri, default_uri
 from arraylake_core.catalog.request import checked_auth, new_bucket
 from arraylake_core.client.aio_people import AsyncPeople
 from arraylake_core.client.repos import INTERRUPTED_AFTER, RepoRequest, Repos
+from arraylake_core.display import html_record, rich_record
 from arraylake_core.errors import AlreadyExistsError, ConfirmationError, InvalidOptionError, PluginError, RepoNotFoundError
 from arraylake_core.models import (
     AuthConfig,
@@ -29,6 +30,8 @@ from arraylake_core.plugins import PluginRegistry, default_registry
 from arraylake_core.secret import Secret
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from arraylake_core.catalog.base import Catalog
     from arraylake_core.client.migration import MigrationReport
     from arraylake_core.login.account import Account
@@ -85,6 +88,15 @@ class AsyncClient(AsyncPeople):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.service_uri!r})"
+
+    def _rows(self) -> dict[str, str]:
+        return {"catalog": self.service_uri, "organization": self._auth_org or ""}
+
+    def __rich__(self) -> "Table":
+        return rich_record(type(self).__name__, self._rows())
+
+    def _repr_html_(self) -> str:
+        return html_record(type(self).__name__, self._rows())
 
     def __reduce__(self) -> "tuple[type[Self], tuple[str, None, str | None]]":
         if self._registry.token:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Self
 
+    from rich.table import Table
+
     from arraylake_core.backends.repo_kind import RepoHandle
     from arraylake_core.client.aio import AsyncClient
     from arraylake_core.client.migration import MigrationReport
@@ -93,6 +95,16 @@ class Client(People):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.service_uri!r})"
+
+    def __rich__(self) -> Table:
+        from arraylake_core.display import rich_record
+
+        return rich_record(type(self).__name__, self._aio._rows())
+
+    def _repr_html_(self) -> str:
+        from arraylake_core.display import html_record
+
+        return html_record(type(self).__name__, self._aio._rows())
 
     def __reduce__(self) -> tuple[type[Self], tuple[str, None, str | None]]:
         return type(self), self._aio.__reduce__()[1]

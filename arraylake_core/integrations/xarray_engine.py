@@ -1,12 +1,13 @@
-"""The xarray engine ``arraylake``: ``xr.open_dataset("org/repo", engine="arraylake", ref=..., group=...)``."""
+"""The xarray engine ``arraylake``: ``xr.open_dataset("org/repo", engine="arraylake", ref=..., group=...)``, or with an ``al://`` URL."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from xarray.backends import BackendEntrypoint
 
-from arraylake_core.errors import InvalidNameError
-from arraylake_core.names import shown
+from arraylake_core.errors import InvalidNameError, InvalidOptionError
+from arraylake_core.integrations.url import PROTOCOL, RepoUrl
+from arraylake_core.names import join_prefix, parse_repo_name, shown
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -45,7 +46,7 @@ class ArraylakeEntrypoint(BackendEntrypoint):
         drop_variables: str | Iterable[str] | None = None,
         use_cftime: bool | None = None,
         decode_timedelta: bool | None = None,
-        ref: str = "main",
+        ref: str | None = None,
         group: str | None = None,
         client: "Client | None" = None,
     ) -> "Dataset":
@@ -54,20 +55,22 @@ class ArraylakeEntrypoint(BackendEntrypoint):
         Parameters
         ----------
         filename_or_obj
-            The full name of the repo, ``org/repo``.
+            The full name of the repo, ``org/repo``, or a URL, ``al://org/repo@ref/group``.
         mask_and_scale, decode_times, concat_characters, decode_coords, drop_variables, use_cftime, decode_timedelta
             As ``xarray.open_dataset`` has them.
         ref
-            A branch, a tag or the id of a commit.
+            A branch, a tag or the id of a commit; by default that of the URL, or else ``main``.
         group
-            The path of the group; None is the root.
+            The path of the group, below that of a URL; None is the root.
         client
             Whose catalog to look in; by default that of the settings.
 
         Raises
         ------
         InvalidNameError
-            The name is not of the form ``org/repo``.
+            The name is neither ``org/repo`` nor a URL of a group in a repo.
+        InvalidOptionError
+            ``ref`` is another than the one in the URL.
         RepoNotFoundError, RefNotFoundError
             There is no such repo, or no such branch, tag or commit in it.
         """
@@ -75,14 +78,13 @@ class ArraylakeEntrypoint(BackendEntrypoint):
 
         from arraylake_core.client.sync import Client
 
-        if not isinstance(filename_or_obj, str):
-            raise InvalidNameError(f"the engine arraylake opens a repo by its name, org/repo, not {shown(str(filename_or_obj))}")
-        repo = (client or Client()).get_repo(filename_or_obj, read_only=True)
-        repo.checkout(ref, writable=False)
+        url = _named(filename_or_obj, ref, group)
+        repo = (client or Client()).get_repo(url.full_name, read_only=True)
+        repo.checkout(url.ref or "main", writable=False)
         return xarray.open_dataset(
             repo.store,  # type: ignore[arg-type]  # xarray's zarr engine takes a zarr store
             engine="zarr",
-            group=group,
+            group=url.path or None,
             consolidated=False,
             mask_and_scale=mask_and_scale,
             decode_times=decode_times,
@@ -96,5 +98,20 @@ class ArraylakeEntrypoint(BackendEntrypoint):
         )
 
     def guess_can_open(self, filename_or_obj: object) -> bool:
-        """Return False: a name like ``org/repo`` may be a file, so that this engine is asked for by name."""
-        return False
+        """Tell whether this is an ``al://`` URL: a name like ``org/repo`` may be a file, so that the engine is asked for by name there."""
+        return isinstance(filename_or_obj, str) and filename_or_obj.startswith(f"{PROTOCOL}://")
+
+
+def _named(given: object, ref: str | None, group: str | None) -> RepoUrl:
+    """Return what is to be opened."""
+    if not isinstance(given, str):
+        raise InvalidNameError(f"the engine arraylake opens a repo by its name, org/repo, not {shown(str(given))}")
+    below = (group or "").strip("/")
+    if not given.startswith(f"{PROTOCOL}://"):
+        return RepoUrl(*parse_repo_name(given), ref, below)
+    url = RepoUrl.parse(given)
+    if not url.repo:
+        raise InvalidNameError(f"{shown(given)} names no repo: write al://org/repo@ref/group")
+    if ref is not None and url.ref not in (None, ref):
+        raise InvalidOptionError(f"ref={shown(ref)} is not the ref of {shown(given)}: give one of the two")
+    return url._replace(ref=url.ref if ref is None else ref, path=join_prefix(url.path, below))

@@ -8,6 +8,7 @@ import icechunk
 from icechunk import IcechunkStore
 
 from arraylake_core.backends.hierarchy import Tree, open_xarray, read_tree
+from arraylake_core.display import html_record, repo_rows, rich_record
 from arraylake_core.errors import ConflictError, InvalidNameError, ReadOnlyError, RefNotFoundError
 from arraylake_core.models import Author, CommitInfo, CommitLog
 from arraylake_core.names import shown
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from icechunk import RepositoryConfig
     from icechunk.credentials import AnyCredential
+    from rich.table import Table
     from xarray import Dataset
     from zarr import Group
 
@@ -62,6 +64,22 @@ class IcechunkRepo(icechunk.Repository):
         return f"<IcechunkRepo {self.name} at {self.binding.place}, {how}>"
 
     __str__ = __repr__
+
+    def _rows(self) -> dict[str, str]:
+        session = self._session
+        return repo_rows(
+            kind=self.kind,
+            place=self.binding.place,
+            read_only=self.read_only,
+            branch=session.branch if session is not None else None,
+            commit=session.snapshot_id if session is not None else None,
+        )
+
+    def __rich__(self) -> "Table":
+        return rich_record(self.name, self._rows())
+
+    def _repr_html_(self) -> str:
+        return html_record(self.name, self._rows())
 
     @property
     def name(self) -> str:

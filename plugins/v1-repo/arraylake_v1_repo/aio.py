@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from arraylake_core.backends.hierarchy import Tree
+from arraylake_core.display import html_record, repo_rows, rich_record
 from arraylake_core.errors import AlreadyExistsError, ConflictError, NotFoundError, ReadOnlyError
 from arraylake_core.models import Author, CommitInfo, CommitLog, SessionStatus, utc_now
 from arraylake_core.names import shown
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import os
 
     from fsspec.mapping import FSMap
+    from rich.table import Table
     from virtualizarr.manifests import ManifestStore
     from xarray import Dataset
     from zarr.abc.store import Store
@@ -81,6 +83,22 @@ class AsyncRepo:
         how = "read-only" if self.read_only else "read-write"
         at = f", {self._session!r}" if self._session is not None else ""
         return f"<{type(self).__name__} {self.name} at {self._binding.objects.place}, {how}{at}>"
+
+    def _rows(self) -> dict[str, str]:
+        session = self._session
+        return repo_rows(
+            kind=self.kind,
+            place=self._binding.objects.place,
+            read_only=self.read_only,
+            branch=session.branch if session is not None else None,
+            commit=session.base if session is not None else None,
+        )
+
+    def __rich__(self) -> "Table":
+        return rich_record(self.name, self._rows())
+
+    def _repr_html_(self) -> str:
+        return html_record(self.name, self._rows())
 
     @property
     def name(self) -> str:

@@ -162,7 +162,7 @@ async def session_tree(
 def _grow(root: Tree, view: "NodeView", path: str, depth: int | None) -> None:
     assert is_below(view.path, path)
     parts = view.path[len(path) :].strip("/").split("/")
-    shape, dtype, nbytes = _array(view)
+    shape, dtype, chunks, nbytes = _array(view)
     parent = root
     parent.nbytes += nbytes
     for part in parts[: depth if depth is not None else None][: len(parts) - 1]:
@@ -170,17 +170,32 @@ def _grow(root: Tree, view: "NodeView", path: str, depth: int | None) -> None:
         parent.nbytes += nbytes
     if depth is None or len(parts) <= depth:
         last = parent.children.setdefault(parts[-1], Tree(name=parts[-1]))
-        last.shape, last.dtype, last.nbytes = shape, dtype, max(last.nbytes, nbytes)
+        last.shape, last.dtype, last.chunks, last.nbytes = shape, dtype, chunks, max(last.nbytes, nbytes)
 
 
-def _array(view: "NodeView") -> tuple[tuple[int, ...] | None, str | None, int]:
+def _array(view: "NodeView") -> tuple[tuple[int, ...] | None, str | None, tuple[int, ...] | None, int]:
     for document in _decoded(view):
         if isinstance(document, dict) and document.get("node_type") == "array":
             shape = tuple(document.get("shape", ()))
             dtype = document.get("data_type", document.get("dtype"))
             label, size = _dtype(dtype)
-            return shape, label, prod(shape) * size
-    return None, None, 0
+            return shape, label, _chunks(document), prod(shape) * size
+    return None, None, None, 0
+
+
+def _chunks(document: dict[str, object]) -> tuple[int, ...] | None:
+    """Return the shape of an array's chunks, or of those in its shards; None where they are not all of one shape."""
+    chunks = document.get("chunks") or _configured(document.get("chunk_grid"), "chunk_shape")
+    codecs = document.get("codecs")
+    for codec in codecs if isinstance(codecs, list) else ():
+        chunks = _configured(codec, "chunk_shape") or chunks
+    regular = isinstance(chunks, list) and all(isinstance(length, int) for length in chunks)
+    return tuple(chunks) if isinstance(chunks, list) and regular else None
+
+
+def _configured(extension: object, name: str) -> object:
+    configuration = extension.get("configuration") if isinstance(extension, dict) else None
+    return configuration.get(name) if isinstance(configuration, dict) else None
 
 
 def _dtype(dtype: object) -> tuple[str, int]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import os
 
     from fsspec.mapping import FSMap
+    from rich.table import Table
     from virtualizarr.manifests import ManifestStore
     from xarray import Dataset
     from zarr import Group
@@ -121,10 +122,11 @@ class Repo:
     def __repr__(self) -> str:
         return repr(self._aio).replace("AsyncRepo", "Repo", 1)
 
-    def _repr_html_(self) -> str:
-        from html import escape
+    def __rich__(self) -> "Table":
+        return self._aio.__rich__()
 
-        return f"<p><code>{escape(repr(self))}</code></p>{self.tree()._repr_html_()}"
+    def _repr_html_(self) -> str:
+        return self._aio._repr_html_()
 
     @property
     def name(self) -> str:
