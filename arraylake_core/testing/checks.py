@@ -7,10 +7,16 @@ from contextlib import contextmanager
 
 from blockbuster import BlockBuster
 
-__all__ = ["CANARY", "HEAVY", "heavy_imports", "nothing_blocks"]
+__all__ = ["CANARY", "HEAVY", "SAID_OF_EVERY_STORE", "heavy_imports", "nothing_blocks"]
 
 CANARY = "CANARY-of-the-kit"
 """The value for a secret field: wherever it shows, a secret has leaked."""
+
+SAID_OF_EVERY_STORE = (
+    "ignore:Consolidated metadata is currently not part:UserWarning",
+    "ignore:The data type .* does not have a Zarr V3 specification",
+)
+"""What zarr and xarray warn of on every store: nothing of it is about the store."""
 
 # What a plugin may not import before it is used: each costs every start of every program.
 HEAVY = (
