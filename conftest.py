@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.servers.fixtures"]
+pytest_plugins = ["tests.servers.fixtures", "arraylake_core.testing.xarray_marks"]
 
 # Without bytecode, each of the many processes that the tests start would compile all that it imports anew, for seconds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -16,7 +16,7 @@ sys.dont_write_bytecode = False
 
 # What repeats, in one more place or form, what other tests show: run with --thorough, as `tox -e soak` does, so that the usual run stays under 20 minutes.
 _REPEATED = re.compile(
-    r"test_xarray\.py::TestUncommitted"
+    r"(?:test_xarray|icechunk/tests/test_suites)\.py::TestUncommitted"
     r"|test_objects\.py::.*\[.*(?:file|s3) by fsspec"
     r"|test_interrupted\.py::.*given prefix"
     r"|test_export\.py::test_p22_an_export_that_was_killed.*\[2\]"

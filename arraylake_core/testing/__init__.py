@@ -18,16 +18,19 @@ if TYPE_CHECKING:
     from arraylake_core.testing.catalog import CatalogTests
     from arraylake_core.testing.checks import CANARY
     from arraylake_core.testing.directory import DirectoryPlatform, Nobody
+    from arraylake_core.testing.expiring import ExpiringCredentials
     from arraylake_core.testing.faults import (
-        ExpiringCredentials,
         Fault,
         FaultyPlatform,
         Flaky,
+        Injected,
+        LostAnswer,
         Slow,
         StaleListing,
         TornWrite,
     )
     from arraylake_core.testing.repo_kind import RepoKindTests
+    from arraylake_core.testing.repo_kind_faults import RepoFaultTests, Trouble
     from arraylake_core.testing.repo_kind_plain import UnversionedRepoKindTests
     from arraylake_core.testing.repo_kind_xarray import RepoXarrayTests
     from arraylake_core.testing.repo_kind_zarr import RepoStoreTests
@@ -42,7 +45,10 @@ __all__ = [
     "Fault",
     "FaultyPlatform",
     "Flaky",
+    "Injected",
+    "LostAnswer",
     "Nobody",
+    "RepoFaultTests",
     "RepoKindTests",
     "RepoStoreTests",
     "RepoXarrayTests",
@@ -50,6 +56,7 @@ __all__ = [
     "StaleListing",
     "StoragePlatformTests",
     "TornWrite",
+    "Trouble",
     "UnversionedRepoKindTests",
 ]
 
@@ -58,11 +65,14 @@ _MODULES = {
     "AuthMethodTests": "auth",
     "CatalogTests": "catalog",
     "DirectoryPlatform": "directory",
-    "ExpiringCredentials": "faults",
+    "ExpiringCredentials": "expiring",
     "Fault": "faults",
     "FaultyPlatform": "faults",
     "Flaky": "faults",
+    "Injected": "faults",
+    "LostAnswer": "faults",
     "Nobody": "directory",
+    "RepoFaultTests": "repo_kind_faults",
     "RepoKindTests": "repo_kind",
     "RepoStoreTests": "repo_kind_zarr",
     "RepoXarrayTests": "repo_kind_xarray",
@@ -70,6 +80,7 @@ _MODULES = {
     "StaleListing": "faults",
     "StoragePlatformTests": "storage",
     "TornWrite": "faults",
+    "Trouble": "repo_kind_faults",
     "UnversionedRepoKindTests": "repo_kind_plain",
 }
 
@@ -83,6 +94,9 @@ _KITS = (
     "people",
     "repo_kind",
     "repo_kind_commits",
+    "repo_kind_faults",
+    "repo_kind_machines",
+    "repo_kind_nodes",
     "repo_kind_plain",
     "repo_kind_stored",
     "repo_kind_xarray",

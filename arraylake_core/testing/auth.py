@@ -13,12 +13,13 @@ import msgspec
 import pytest
 
 from arraylake_core.backends.auth import AuthMethod
-from arraylake_core.backends.credentials import Access, CredentialProvider, Credentials
+from arraylake_core.backends.credentials import Access, AnonymousCredentials, CredentialProvider, Credentials
 from arraylake_core.backends.storage import Location
 from arraylake_core.errors import InvalidOptionError
 from arraylake_core.models import Identity, encode_json, utc_now
 from arraylake_core.secret import Secret
 from arraylake_core.testing.checks import CANARY, heavy_imports, nothing_blocks, opened_at_home
+from arraylake_core.testing.expiring import ExpiringCredentials
 
 __all__ = ["CANARY", "AuthMethodTests"]
 
@@ -147,6 +148,22 @@ class AuthMethodTests:
         source.ahead = timedelta(days=3650) if first.expiration is None else first.expiration + timedelta(seconds=1) - utc_now()
         await asyncio.gather(*(provider.get() for _ in range(20)))
         assert source.asked == (1 if first.expiration is None else 2)
+
+    async def test_p26_a_set_is_replaced_once_and_in_time(self) -> None:
+        """Before it ends, by one refresh however many ask, and nobody waits for it."""
+        if isinstance(await self._credentials(), AnonymousCredentials):
+            pytest.skip("anonymous credentials never expire")
+        source, ahead = ExpiringCredentials(_Counted(self), timedelta(hours=1)), timedelta()
+        provider = CredentialProvider(source, clock=lambda: utc_now() + ahead)
+        first = await provider.get()
+        ahead = timedelta(minutes=50)
+        assert await provider.get() is first
+        assert source.minted == 1
+        ahead = timedelta(minutes=58)
+        assert all(one is first for one in await asyncio.gather(*(provider.get() for _ in range(20))))
+        second = await provider.get_lasting()
+        assert all(one is second for one in await asyncio.gather(*(provider.get() for _ in range(20))))
+        assert (source.minted, second is first) == (2, False)
 
     async def test_p26_a_set_takes_no_more_requests_than_it_must(self) -> None:
         """At the first time, and at each that follows."""

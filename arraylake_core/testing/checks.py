@@ -11,10 +11,16 @@ from pathlib import Path
 
 from blockbuster import BlockBuster
 
-__all__ = ["CANARY", "HEAVY", "heavy_imports", "nothing_blocks", "opened_at_home"]
+__all__ = ["CANARY", "HEAVY", "SAID_OF_EVERY_STORE", "heavy_imports", "nothing_blocks", "opened_at_home"]
 
 CANARY = "CANARY-of-the-kit"
 """The value for a secret field: wherever it shows, a secret has leaked."""
+
+SAID_OF_EVERY_STORE = (
+    "ignore:Consolidated metadata is currently not part:UserWarning",
+    "ignore:The data type .* does not have a Zarr V3 specification",
+)
+"""What zarr and xarray warn of on every store: nothing of it is about the store."""
 
 # What a plugin may not import before it is used: each costs every start of every program.
 HEAVY = (

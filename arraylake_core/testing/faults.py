@@ -1,4 +1,4 @@
-"""Faults to inject: a platform that is slow, fails now and then, tears writes or lists what was; credentials that expire.
+"""Faults to inject: a platform that is slow, fails now and then, tears writes or lists what was. expiring.py has credentials that expire.
 
 Wrap a platform, and use it, or a repo on it, as if nothing were::
 
@@ -8,7 +8,7 @@ Wrap a platform, and use it, or a repo on it, as if nothing were::
 import threading
 import time
 from collections.abc import Mapping
-from datetime import timedelta
+from contextlib import suppress
 from io import BytesIO
 from typing import IO, cast
 
@@ -16,17 +16,24 @@ import msgspec
 from fsspec.spec import AbstractFileSystem
 
 from arraylake_core.backends import (
-    AnonymousCredentials,
     BucketAddress,
     Credentials,
-    CredentialSource,
     Location,
     StorageIdentity,
     StoragePlatform,
 )
-from arraylake_core.models import utc_now
 
-__all__ = ["ExpiringCredentials", "Fault", "FaultyFileSystem", "FaultyPlatform", "Flaky", "Slow", "StaleListing", "TornWrite"]
+__all__ = [
+    "Fault",
+    "FaultyFileSystem",
+    "FaultyPlatform",
+    "Flaky",
+    "Injected",
+    "LostAnswer",
+    "Slow",
+    "StaleListing",
+    "TornWrite",
+]
 
 
 class Fault:
@@ -34,6 +41,9 @@ class Fault:
 
     def before(self, operation: str, path: str) -> None:
         """Be told of an operation, such as ``"cat_file"``, before it is done; wait, or raise, and it is not done."""
+
+    def after(self, operation: str, path: str) -> None:
+        """Be told of a change, such as ``"pipe_file"``, when it is done; raise, and whoever asked never hears that it is."""
 
     def written(self, path: str, body: bytes) -> bytes:
         """Return what really gets written; where that is less, the writer gets an error afterwards."""
@@ -86,6 +96,29 @@ class Flaky(Fault):
             raise self.error(f"injected: {operation} of {path} failed")
 
 
+class LostAnswer(Fault):
+    """Some changes are done, and whoever asked for them is told that they failed.
+
+    Parameters
+    ----------
+    every
+        Each change of this number.
+    """
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self.done = 0
+        self._lock = threading.Lock()
+
+    def after(self, operation: str, path: str) -> None:
+        """Count, and fail where it is time."""
+        with self._lock:
+            self.done += 1
+            lost = self.done % self.every == 0
+        if lost:
+            raise OSError(f"injected: the answer to {operation} of {path} was lost")
+
+
 class TornWrite(Fault):
     """A write breaks off: half of the bytes arrive, and the writer is told that it failed.
 
@@ -130,6 +163,41 @@ class StaleListing(Fault):
         return kept
 
 
+class Injected(Fault):
+    """Whatever a test puts in ``faults``, from then on: for one platform through calm and trouble.
+
+    Attributes
+    ----------
+    faults
+        What goes wrong now.
+    """
+
+    def __init__(self) -> None:
+        self.faults: tuple[Fault, ...] = ()
+
+    def before(self, operation: str, path: str) -> None:
+        """Tell them."""
+        for fault in self.faults:
+            fault.before(operation, path)
+
+    def after(self, operation: str, path: str) -> None:
+        """Tell them."""
+        for fault in self.faults:
+            fault.after(operation, path)
+
+    def written(self, path: str, body: bytes) -> bytes:
+        """Return what they leave of it."""
+        for fault in self.faults:
+            body = fault.written(path, body)
+        return body
+
+    def listed(self, path: str, found: list[dict[str, object]]) -> list[dict[str, object]]:
+        """Return what they tell."""
+        for fault in self.faults:
+            found = fault.listed(path, found)
+        return found
+
+
 class FaultyFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
     """A file system, and what goes wrong with it."""
 
@@ -143,6 +211,10 @@ class FaultyFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
     def _before(self, operation: str, path: str) -> None:
         for fault in self.faults:
             fault.before(operation, path)
+
+    def _after(self, operation: str, path: str) -> None:
+        for fault in self.faults:
+            fault.after(operation, path)
 
     def ls(self, path: str, detail: bool = True, **options: object) -> list[object]:
         """List a directory."""
@@ -171,6 +243,7 @@ class FaultyFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         self.inner.pipe_file(path, body, mode=mode, **options)
         if len(body) < len(value):
             raise OSError(f"injected: the write to {path} broke off")
+        self._after("pipe_file", path)
 
     def _open(self, path: str, mode: str = "rb", **options: object) -> IO[bytes]:
         if mode == "rb":
@@ -182,25 +255,44 @@ class FaultyFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         """Delete a file."""
         self._before("rm_file", path)
         self.inner.rm_file(path)
+        self._after("rm_file", path)
 
-    def rm(self, path: str, recursive: bool = False, maxdepth: int | None = None) -> None:
-        """Delete files."""
-        self._before("rm", str(path))
-        self.inner.rm(path, recursive=recursive, maxdepth=maxdepth)
+    def rm(self, path: str | list[str], recursive: bool = False, maxdepth: int | None = None) -> None:
+        """Delete files, one by one, so that it may break off in their midst."""
+        paths = [path] if isinstance(path, str) else path
+        if not recursive:
+            for one in paths:
+                self.rm_file(one)
+            return
+        for one in paths:
+            found = cast("Mapping[str, Mapping[str, object]]", self.find(one, maxdepth=maxdepth, withdirs=True, detail=True))
+            if not found and not self.inner.exists(one):
+                raise FileNotFoundError(one)
+            for name in sorted(found, reverse=True):
+                if found[name]["type"] != "directory":
+                    self.rm_file(name)
+            with suppress(FileNotFoundError):
+                self.inner.rm(one, recursive=True)
 
     def cp_file(self, path1: str, path2: str, **options: object) -> None:
         """Copy a file."""
         self._before("cp_file", path1)
         self.inner.cp_file(path1, path2, **options)
+        self._after("cp_file", path2)
 
     def mv(self, path1: str, path2: str, **options: object) -> None:
         """Rename a file."""
         self._before("mv", path1)
         self.inner.mv(path1, path2, **options)
+        self._after("mv", path2)
 
     def mkdir(self, path: str, create_parents: bool = True, **options: object) -> None:
         """Make a directory."""
         self.inner.mkdir(path, create_parents=create_parents, **options)
+
+    def rmdir(self, path: str) -> None:
+        """Delete an empty directory."""
+        self.inner.rmdir(path)
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
         """Make a directory and those above it."""
@@ -255,28 +347,3 @@ class FaultyPlatform(StoragePlatform):
     def filesystem(self, location: Location, credentials: Credentials) -> FaultyFileSystem:
         """Return the file system with its faults."""
         return FaultyFileSystem(self.inner.filesystem(location, credentials), self.faults)
-
-
-class ExpiringCredentials:
-    """A source whose sets expire, whatever its own do.
-
-    Parameters
-    ----------
-    source
-        Where the sets come from.
-    lifetimes
-        How long each lives; negative is expired already. The last is for all that come after it.
-    """
-
-    def __init__(self, source: CredentialSource, *lifetimes: timedelta) -> None:
-        self.source, self.lifetimes = source, lifetimes
-        self.minted = 0
-
-    async def mint(self) -> Credentials:
-        """Return the next set."""
-        lifetime = self.lifetimes[min(self.minted, len(self.lifetimes) - 1)]
-        self.minted += 1
-        credentials = await self.source.mint()
-        if isinstance(credentials, AnonymousCredentials):
-            raise TypeError("anonymous credentials never expire: wrap a source of another kind")
-        return msgspec.structs.replace(credentials, expiration=utc_now() + lifetime)

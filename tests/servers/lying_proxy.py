@@ -5,12 +5,13 @@ Requests to S3 pass unsigned (to a bucket that anybody may write), since a signa
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Iterator
 from typing import Literal
 
 import aiohttp
 from aiohttp import web
+
+from tests.servers.passing_proxy import passed_on, served
 
 __all__ = ["Lie", "lying_proxy"]
 
@@ -28,7 +29,6 @@ _TREATMENTS: dict[Lie, dict[str, Treatment]] = {
 }
 # GCS has one header for both; generation 0 is that of an object that is not there.
 _GENERATION = "x-goog-if-generation-match"
-_HOP_BY_HOP = {"connection", "content-length", "transfer-encoding", "date", "server", "host"}
 
 
 def _error(status: int, code: str) -> web.Response:
@@ -56,57 +56,26 @@ async def _has_lost(request: web.Request, condition: str, header: str, url: str,
 
 
 async def _pass(request: web.Request, target: str, lie: Lie, session: aiohttp.ClientSession) -> web.StreamResponse:
-    url, body = f"{target}{request.raw_path}", await request.read()
+    url = f"{target}{request.raw_path}"
     conditions = _conditions(request)
     treatments = {condition: _TREATMENTS[lie][condition] for condition in conditions}
     if "unknown" in treatments.values():
         return _error(501, "NotImplemented")
     lost = "late" in treatments.values() and await _has_lost(request, *next(iter(conditions.items())), url, session)
-    unheard = {conditions[condition].lower() for condition, treatment in treatments.items() if treatment != "obeyed"}
-    headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP | unheard}
-    async with session.request(request.method, url, headers=headers, data=body, allow_redirects=False) as answer:
-        if lost:
-            return _error(412, "PreconditionFailed")
-        kept = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP}
-        if request.method == "HEAD" and "Content-Length" in answer.headers:
-            # An answer to HEAD tells the length of a body that it does not have.
-            kept["Content-Length"] = answer.headers["Content-Length"]
-        return web.Response(status=answer.status, headers=kept, body=await answer.read())
+    unheard = frozenset(conditions[condition].lower() for condition, treatment in treatments.items() if treatment != "obeyed")
+    answer = await passed_on(request, target, session, without=unheard)
+    return _error(412, "PreconditionFailed") if lost else answer
 
 
 @contextlib.contextmanager
 def lying_proxy(target: str, lie: Lie) -> Iterator[str]:
     """Serve a proxy on a loopback port from a thread of its own, and give its URL."""
-    loop = asyncio.new_event_loop()
-    ready, stop = threading.Event(), asyncio.Event()
-    url: list[str] = []
+    # One at a time, so that a lie is told the same way in every run.
+    turn = asyncio.Lock()
 
-    async def serve() -> None:
-        async with aiohttp.ClientSession(auto_decompress=False) as session:
-            app = web.Application(client_max_size=1 << 26)
-            # One at a time, so that a lie is told the same way in every run.
-            turn = asyncio.Lock()
+    async def handle(request: web.Request, session: aiohttp.ClientSession) -> web.StreamResponse:
+        async with turn:
+            return await _pass(request, target, lie, session)
 
-            async def handle(request: web.Request) -> web.StreamResponse:
-                async with turn:
-                    return await _pass(request, target, lie, session)
-
-            app.router.add_route("*", "/{path:.*}", handle)
-            runner = web.AppRunner(app)
-            await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            url.append(f"http://127.0.0.1:{runner.addresses[0][1]}")
-            ready.set()
-            await stop.wait()
-            await runner.cleanup()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    ready.wait()
-    try:
-        yield url[0]
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
+    with served(handle) as url:
+        yield url

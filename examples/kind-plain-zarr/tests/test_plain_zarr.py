@@ -45,6 +45,7 @@ class TestStore(RepoStoreTests):
     """What zarr holds a store to."""
 
     kind = KIND
+    versioned = False
 
 
 def test_a_store_that_others_wrote_is_imported(client: Client, tmp_path) -> None:

@@ -24,11 +24,24 @@ from arraylake_core.backends.exchange.http import CONNECTOR
 from arraylake_core.errors import CredentialsError, InvalidOptionError
 from arraylake_core.models import Identity
 from arraylake_core.secret import Secret
+from arraylake_core.testing.auth import AuthMethodTests
+from tests.servers.azure_lake import TENANT as LAKE_TENANT
+from tests.servers.azure_lake import AzureLake
 from tests.servers.azurite import ACCOUNT, Azurite, running_azurite
 from tests.service.misbehaving import MisbehavingServer, answer, misbehaving_server
 
 TENANT = "11111111-2222-3333-4444-555555555555"
 DELEGATED = AzureDelegationConfig(tenant_id=TENANT, storage_account=ACCOUNT)
+
+
+class TestDelegation(AuthMethodTests):
+    method = AzureDelegation()
+    config = {"tenant_id": LAKE_TENANT, "storage_account": ACCOUNT}
+
+    @pytest.fixture(autouse=True)
+    def at_the_store(self, azure_operator: AzureLake) -> None:
+        options = AzureOptions(storage_account=ACCOUNT, endpoint_url=azure_operator.endpoint, hierarchical_namespace=True)
+        self.location = Location(platform="azure", bucket="lake", prefix="a/b", options=options)
 
 
 @pytest.fixture(scope="module")

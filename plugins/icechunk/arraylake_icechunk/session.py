@@ -1,6 +1,8 @@
 """Icechunk's Session and store, whose commits hold the repo's lock."""
 
-from typing import cast
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, cast
 
 from icechunk import ConflictSolver, IcechunkStore
 from icechunk.session import ForkSession, Session
@@ -82,10 +84,34 @@ class RepoSession(Session):
             return await super().flush_async(message, metadata=metadata)
 
 
+def _checked[**P, T](write: Callable[Concatenate[IcechunkStore, P], T]) -> Callable[Concatenate[IcechunkStore, P], T]:
+    """Return a method that writes, but for a store that is read-only: Icechunk's own asks its session alone."""
+
+    @wraps(write)
+    def checked(store: IcechunkStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        store._check_writable()
+        return write(store, *args, **kwargs)
+
+    return checked
+
+
 class RepoStore(IcechunkStore):
-    """A store of a repo: Icechunk's, whose ``session`` commits under the repo's lock."""
+    """A store of a repo: Icechunk's, whose ``session`` commits under the repo's lock, and which keeps to its ``read_only``."""
 
     _binding: Binding
+
+    set = _checked(IcechunkStore.set)
+    set_if_not_exists = _checked(IcechunkStore.set_if_not_exists)
+    delete = _checked(IcechunkStore.delete)
+    delete_dir = _checked(IcechunkStore.delete_dir)
+    clear = _checked(IcechunkStore.clear)
+    sync_clear = _checked(IcechunkStore.sync_clear)
+    set_virtual_ref = _checked(IcechunkStore.set_virtual_ref)
+    set_virtual_ref_async = _checked(IcechunkStore.set_virtual_ref_async)
+    set_virtual_refs = _checked(IcechunkStore.set_virtual_refs)
+    set_virtual_refs_async = _checked(IcechunkStore.set_virtual_refs_async)
+    set_virtual_refs_arr = _checked(IcechunkStore.set_virtual_refs_arr)
+    set_virtual_refs_arr_async = _checked(IcechunkStore.set_virtual_refs_arr_async)
 
     def __init__(self, store: IcechunkStore, binding: Binding, *, read_only: bool | None = None) -> None:
         super().__init__(store._store, read_only)
@@ -100,6 +126,12 @@ class RepoStore(IcechunkStore):
         store = RepoStore(self, self._binding, read_only=read_only)
         store._is_open = False
         return store
+
+    async def getsize(self, key: str) -> int:
+        """Return how many bytes a key has; FileNotFoundError where it is not there."""
+        if not await self.exists(key):
+            raise FileNotFoundError(key)
+        return await super().getsize(key)
 
     @property
     def session(self) -> Session:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
+from arraylake_gcs import GCSOptions
 from arraylake_oauth import OAuth, OAuthConfig
 from arraylake_s3 import S3Options, S3Platform
 
@@ -12,6 +13,7 @@ from arraylake_core.errors import ArraylakeError, AuthenticationError, Credentia
 from arraylake_core.models import Identity
 from arraylake_core.secret import Secret
 from arraylake_core.testing.auth import AuthMethodTests
+from tests.servers.google_tokens import POOL, GoogleTokens
 from tests.servers.oidc import OidcProvider
 from tests.servers.seaweedfs import SeaweedFS
 from tests.servers.seaweedfs_sts import LAKE_ROLE, LOGIN_ROLE
@@ -44,6 +46,17 @@ class TestOAuth(AuthMethodTests):
         assert isinstance(credentials, S3Credentials)
         assert credentials.aws_session_token
         assert credentials.expiration is not None
+
+
+class TestOnGoogle(AuthMethodTests):
+    method = OAuth()
+    config = {"audience": POOL}
+
+    @pytest.fixture(autouse=True)
+    def at_the_store(self, google_config: GoogleTokens, login: Secret) -> None:
+        options = GCSOptions(endpoint_url=google_config.store.endpoint)
+        self.location = Location(platform="gs", bucket="lake", prefix="a/b", options=options)
+        self.identity = Identity("ada", login)
 
 
 def refused(attempt: Callable[[], object]) -> bool:

@@ -1,4 +1,4 @@
-"""A client for each kind of storage, and the marks of the suites that are not ours."""
+"""A client for each kind of storage."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -7,27 +7,6 @@ from uuid import uuid4
 import pytest
 
 from arraylake_core import Client, config
-
-# What xarray's own suite marks its tests with.
-_MARKS = (
-    "flaky: may fail now and then upstream",
-    "network: needs the internet",
-    "skip_if_param(*, reason, condition, **params): skip where fixtures have these parameters",
-    "skip_with_dask_array: skip where the fixture use_dask is true",
-)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    for mark in _MARKS:
-        config.addinivalue_line("markers", mark)
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    params = item.callspec.params if hasattr(item, "callspec") else {}
-    for mark in item.iter_markers("skip_if_param"):
-        wanted = {name: value for name, value in mark.kwargs.items() if name not in ("reason", "condition")}
-        if mark.kwargs.get("condition", True) and all(params.get(name) == value for name, value in wanted.items()):
-            pytest.skip(mark.kwargs["reason"])
 
 
 @pytest.fixture(scope="module")

@@ -1,111 +1,48 @@
-"""xarray's own tests of its Zarr backend, on the store of a V1 repo, in Zarr formats 2 and 3.
+"""xarray's own tests of its Zarr backend, as the kit has them, on the store of a V1 repo, in Zarr formats 2 and 3.
 
 Each format has one of the two ways to read; ``V1_EVERY_FORMAT=1`` gives both ways to both.
 """
 
-import contextlib
 import os
-import pickle
-from collections.abc import Iterator
 from uuid import uuid4
 
 import numpy as np
 import pytest
 import xarray as xr
-import zarr
-from arraylake_v1_repo.sync import Repo
-from xarray.tests.conftest import time_unit, use_dask  # noqa: F401 - fixtures, which ZarrBase asks for by name
-from xarray.tests.test_backends import ZarrBase
-from zarr.abc.store import Store
 
 from arraylake_core import Client
+from arraylake_core.testing import RepoXarrayTests
+from arraylake_core.testing.checks import SAID_OF_EVERY_STORE
 
-# What zarr and xarray say, on every store, of Zarr format 3: nothing of it is about the store.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part:UserWarning"),
-    pytest.mark.filterwarnings("ignore:The data type .* does not have a Zarr V3 specification"),
-]
+EVERY = bool(os.environ.get("V1_EVERY_FORMAT"))
 
 
-def formats(usual: int) -> list[int]:
-    return [2, 3] if os.environ.get("V1_EVERY_FORMAT") else [usual]
-
-
-class V1Tests(ZarrBase):
-    """Each target is the store of a new repo."""
-
+class V1Tests(RepoXarrayTests):
+    kind = "v1"
     place: str
 
-    @pytest.fixture(autouse=True)
-    def _client(self, client_on) -> None:
-        self.client: Client = client_on(self.place)
-
-    def new_repo(self) -> Repo:
-        return self.client.create_repo(f"me/x{uuid4().hex[:12]}", kind="v1")
-
-    @contextlib.contextmanager
-    def create_zarr_target(self) -> Iterator[Store]:
-        yield self.new_repo().store
+    @pytest.fixture
+    def client(self, client_on) -> Client:
+        return client_on(self.place)
 
 
 class TestUncommitted(V1Tests):
-    """A session reads what it wrote itself; on local disk, by obstore."""
+    """On local disk, by obstore."""
 
     place = "file"
-
-    @pytest.fixture(params=formats(2))
-    def default_zarr_format(self, request) -> Iterator[None]:
-        with zarr.config.set(default_zarr_format=request.param):
-            yield
+    zarr_formats = (2, 3) if EVERY else (2,)
 
 
 class TestCommitted(V1Tests):
-    """What a test wrote is committed before it is opened, and read by somebody who opens the repo anew; in memory, by fsspec."""
+    """In memory, by fsspec."""
 
     place = "memory"
-
-    @pytest.fixture(params=formats(3))
-    def default_zarr_format(self, request) -> Iterator[None]:
-        with zarr.config.set(default_zarr_format=request.param):
-            yield
-
-    @pytest.fixture(autouse=True)
-    def _written(self) -> None:
-        self.written: list[tuple[Store, Repo]] = []
-
-    @contextlib.contextmanager
-    def create_zarr_target(self) -> Iterator[Store]:
-        repo = self.new_repo()
-        store = repo.store
-        self.written.append((store, repo))
-        yield store
-
-    @contextlib.contextmanager
-    def open(self, path, **kwargs):
-        for store, repo in self.written:
-            # Some tests write to a plain directory, whatever the target is.
-            if store is path:
-                repo.commit("Written by a test")
-                path = self.client.get_repo(repo.name, read_only=True).store
-        with super().open(path, **kwargs) as dataset:
-            yield dataset
-
-    @pytest.mark.parametrize("dtype", ["int", "str"])
-    def test_pickle(self, dtype) -> None:
-        """In memory nothing is pickled; on local disk it is tested above."""
-        written = xr.Dataset({"a": ("x", np.array([1, 2], dtype))})
-        with self.roundtrip(written) as dataset, pytest.raises(Exception, match="memory of this process"):
-            pickle.dumps(dataset)
-
-    def test_pickle_dataarray(self) -> None:
-        """The same."""
-        with (
-            self.roundtrip(xr.Dataset({"a": ("x", [1, 2])})) as dataset,
-            pytest.raises(Exception, match="memory of this process"),
-        ):
-            pickle.dumps(dataset["a"])
+    zarr_formats = (2, 3) if EVERY else (3,)
+    committed = True
+    other_processes = False
 
 
+@pytest.mark.filterwarnings(*SAID_OF_EVERY_STORE)
 @pytest.mark.parametrize("place", ["file", "memory", "s3", "sftp"])
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("consolidated", [False, True])

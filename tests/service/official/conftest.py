@@ -14,7 +14,7 @@ from tests.servers.seaweedfs import SeaweedFS
 from tests.service.official.venvs import Official
 
 # Scripts for the official client, which this Python has not.
-collect_ignore = ["journey.py", "four_numbers.py"]
+collect_ignore = ["journey.py", "four_numbers.py", "signatures.py"]
 PROGRAM = str(Path(sys.executable).with_name("arraylake-core"))
 
 
