@@ -90,16 +90,19 @@ class FileObjects:
         """Do what ``put`` does, for threads without an event loop."""
         path = f"{self._root}/{key}"
         began = time.perf_counter()
+        on_disk = False
         try:
             there = os.path.exists(path)  # noqa: PTH110 - a Path takes longer to make than the call
             if not there or _changes(key) or not _is_the_same(path, data):
                 # What takes the place of another file must be on the disk before: that one may be what a commit points at, or a mirror.
-                _put(path, data, on_disk=there or _changes(key))
+                on_disk = there or _changes(key)
+                _put(path, data, on_disk=on_disk)
         except OSError as error:
             raise failed("write", key, self.place, error) from None
         if time.perf_counter() - began > _SLOW_WRITE:
             self._slow_writes = _LEFT_TO_THREADS
-        self._syncs.add(key)
+        if not on_disk:
+            self._syncs.add(key)
 
     async def persist(self, keys: Sequence[str]) -> None:
         """Wait until objects outlive a power cut: they and their names are on the disk."""
