@@ -144,6 +144,8 @@ class FsspecObjects:
         return await self._run("look at", key, look)
 
     def _find(self, filesystem: "AbstractFileSystem", prefix: str, *, parts: bool) -> Sequence[ObjectInfo]:
+        if parts and self._shows_whole_objects(filesystem):
+            return ()
         filesystem.invalidate_cache()
         return [
             ObjectInfo(key, _size(info), _modified(filesystem, path, info))
@@ -157,10 +159,13 @@ class FsspecObjects:
     def _key(self, path: str) -> str:
         return path.partition(f"{self._root.strip('/')}/")[2]
 
+    def _shows_whole_objects(self, filesystem: "AbstractFileSystem") -> bool:
+        """Tell whether an object is there whole or not at all, as in an object store; elsewhere it is written aside and renamed."""
+        return bool(filesystem.async_impl) or self._location.platform == "memory"
+
     def _write(self, filesystem: "AbstractFileSystem", key: str, data: bytes | memoryview) -> None:
         path = self._path(key)
-        if filesystem.async_impl or self._location.platform == "memory":
-            # An object store shows an object whole or not at all.
+        if self._shows_whole_objects(filesystem):
             filesystem.pipe_file(path, bytes(data))
             return
         parent = path.rpartition("/")[0]

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import zarr
 from arraylake_v1_repo import uploads
+from arraylake_v1_repo.export import steps
+from arraylake_v1_repo.export.destination import Destination, Marker, Progress
 from arraylake_v1_repo.files import FileObjects
 
 from arraylake_core import Client
@@ -234,6 +236,35 @@ def test_a_disk_that_fails_is_no_commit_until_what_it_lost_is_written_again(mach
         repo.root_group["a"][:] = np.arange(10_000, 12_400, dtype="<i4").reshape(6, 400)
         assert repo.commit("written again") == repo.branches["main"]
         assert repo.verify().ok
+
+
+def test_p22_an_export_goes_on_after_a_power_cut_from_what_is_on_the_disk(machine, tmp_path, monkeypatch):
+    dest, cuts = tmp_path / "exports", tmp_path / "exports-after-cuts"
+    dest.mkdir()
+    cuts.mkdir()
+    disk, write, taken = Disk(dest, monkeypatch), Destination.write, []
+
+    async def cutting(self: Destination, key: str, value: Marker | Progress) -> None:
+        await write(self, key, value)
+        taken.append(cuts / f"{len(taken)}")
+        disk.after_a_cut(taken[-1])
+
+    monkeypatch.setattr(steps, "_SAVE_EVERY", 4)
+    with machine.client() as client:
+        repo = client.create_repo("me/ocean", kind="v1", bucket_config_nickname="disk")
+        for number in range(3):
+            written(repo, f"a{number}", number * 10_000)
+        repo.commit("three arrays")
+        with monkeypatch.context() as patch:
+            patch.setattr(Destination, "write", cutting)
+            repo.export(dest / "ocean.zarr")
+        assert len(taken) > 3
+        for found in taken:
+            put_in_place(found, dest)
+            repo.export(dest / "ocean.zarr")
+            for number in range(3):
+                array = zarr.open_array(dest / "ocean.zarr" / f"a{number}", mode="r")
+                assert array[...].ravel().tolist() == list(range(number * 10_000, number * 10_000 + 2400))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
