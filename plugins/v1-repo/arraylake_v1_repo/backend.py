@@ -50,6 +50,7 @@ class V1Backend(RepoBackend):
         commit = await first_commit(binding, "Repository initialized")
         await create_ref(binding, "branch", "main", commit)
         await binding.objects.put(_MARKER, encode_document(RepoFile(created=utc_now())))
+        await binding.objects.persist([_MARKER])
         repo = AsyncRepo(binding)
         await repo.checkout()
         return repo

@@ -53,9 +53,8 @@ async def first_commit(binding: Binding, message: str) -> str:
     """Write the commit of an empty hierarchy, and return its id."""
     snapshot = Snapshot(leaves=[])
     data = encode_object(snapshot)
-    await binding.objects.put(snapshot_key(digest_of(data)), data)
     commit, encoded = _encode_commit(None, digest_of(data), message, binding.author, {})
-    await binding.objects.put(commit_key(commit), encoded)
+    await _write(binding, [(snapshot_key(digest_of(data)), data), (commit_key(commit), encoded)])
     return commit
 
 
@@ -132,7 +131,8 @@ async def _commit(session: Session, message: str, metadata: dict[str, object], o
             await _settle(session, head, None)
             return None
         commit, encoded = _encode_commit(head, prepared.hierarchy.digest, message, binding.author, metadata)
-        await _write(binding, prepared.objects, (commit_key(commit), encoded))
+        written = [(key, found.data) for key, found in prepared.objects]
+        await asyncio.gather(session.uploads.persist(), _write(binding, [*written, (commit_key(commit), encoded)]))
         session.attempt = commit
         async with hold_garbage(session):
             try:
@@ -243,11 +243,11 @@ async def _merged(
     return merged
 
 
-async def _write(binding: Binding, objects: list[tuple[str, Encoded]], commit: tuple[str, bytes]) -> None:
-    """Write the objects of a commit; nothing points at any of them yet."""
-    pending = [(key, encoded.data) for key, encoded in objects] + [commit]
-    for begin in range(0, len(pending), _AT_ONCE):
-        await asyncio.gather(*(binding.objects.put(key, data) for key, data in pending[begin : begin + _AT_ONCE]))
+async def _write(binding: Binding, objects: Sequence[tuple[str, bytes]]) -> None:
+    """Write the objects of a commit, so that they outlive a power cut; nothing points at any of them yet."""
+    for begin in range(0, len(objects), _AT_ONCE):
+        await asyncio.gather(*(binding.objects.put(key, data) for key, data in objects[begin : begin + _AT_ONCE]))
+    await binding.objects.persist([key for key, _ in objects])
 
 
 async def rebase_session(session: Session, on_conflict: OnConflict) -> str:
@@ -272,7 +272,7 @@ async def _rebase(session: Session, on_conflict: OnConflict) -> str:
     target = await hierarchy_of(binding.reader, head)
     changes = ChangeSet()
     if prepared is not None:
-        await _write(binding, prepared.objects[:-1], (prepared.objects[-1][0], prepared.objects[-1][1].data))
+        await _write(binding, [(key, found.data) for key, found in prepared.objects])
         changes = await _difference(target, prepared.hierarchy)
     session.rebased(head, target, changes)
     await session.change_base(head)

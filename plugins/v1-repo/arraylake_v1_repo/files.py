@@ -5,7 +5,6 @@ Small chunks are what most arrays on a laptop have; on them, every layer in betw
 
 import asyncio
 import os
-import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -13,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from arraylake_core.errors import StorageError
-from arraylake_v1_repo.objects import ObjectInfo, failed, whole
+from arraylake_v1_repo.objects import ObjectInfo, aside, failed, is_aside, whole
+from arraylake_v1_repo.syncing import Syncs, sync_open
 
 __all__ = ["FileObjects"]
 
@@ -24,7 +24,6 @@ _SLOW = 0.002
 _SLOW_WRITE = 0.01
 _LEFT_TO_THREADS = 64
 """After one that kept everybody waiting, on a cold disk or over a network, so many are left to threads, side by side."""
-_PART = ".part"
 
 
 class FileObjects:
@@ -45,6 +44,7 @@ class FileObjects:
         self._root = root
         self._in_threads = 0
         self._slow_writes = 0
+        self._syncs = Syncs(root)
 
     def __reduce__(self) -> tuple[type["FileObjects"], tuple[str, str]]:
         return type(self), (self._root, self.place)
@@ -81,7 +81,7 @@ class FileObjects:
 
     async def put(self, key: str, data: bytes) -> None:
         """Write an object, whole or not at all."""
-        if len(data) <= _INLINE_BYTES:
+        if len(data) <= _INLINE_BYTES and not _changes(key):
             self.put_blocking(key, data)
         else:
             await asyncio.to_thread(self.put_blocking, key, data)
@@ -89,21 +89,29 @@ class FileObjects:
     def put_blocking(self, key: str, data: bytes | memoryview) -> None:
         """Do what ``put`` does, for threads without an event loop."""
         path = f"{self._root}/{key}"
-        aside = f"{path}.{secrets.token_hex(6)}{_PART}"
         began = time.perf_counter()
+        on_disk = False
         try:
-            try:
-                _write(aside, data)
-            except FileNotFoundError:
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
-                _write(aside, data)
-            os.replace(aside, path)  # noqa: PTH105 - a Path takes longer to make than the call
+            there = os.path.exists(path)  # noqa: PTH110 - a Path takes longer to make than the call
+            if not there or _changes(key) or not _is_the_same(path, data):
+                # What takes the place of another file must be on the disk before: that one may be what a commit points at, or a mirror.
+                on_disk = there or _changes(key)
+                _put(path, data, on_disk=on_disk)
         except OSError as error:
-            with suppress(OSError):
-                Path(aside).unlink()
             raise failed("write", key, self.place, error) from None
         if time.perf_counter() - began > _SLOW_WRITE:
             self._slow_writes = _LEFT_TO_THREADS
+        if not on_disk:
+            self._syncs.add(key)
+
+    async def persist(self, keys: Sequence[str]) -> None:
+        """Wait until objects outlive a power cut: they and their names are on the disk."""
+        failure = await self._syncs.wait(keys)
+        if failure is not None:
+            key, error = failure
+            raise StorageError(
+                f"the disk did not take {key} at {self.place} ({type(error).__name__}): nothing points at it; look at the disk, and write it again"
+            )
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; missing ones do no harm."""
@@ -121,7 +129,12 @@ class FileObjects:
 
     async def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
         """Give all objects below a prefix."""
-        for info in await asyncio.to_thread(self._find, prefix.strip("/")):
+        for info in await asyncio.to_thread(self._find, prefix.strip("/"), parts=False):
+            yield info
+
+    async def leftovers(self) -> AsyncIterator[ObjectInfo]:
+        """Give what is, or was when its process was killed, being written."""
+        for info in await asyncio.to_thread(self._find, "", parts=True):
             yield info
 
     async def head(self, key: str) -> ObjectInfo | None:
@@ -157,7 +170,7 @@ class FileObjects:
         finally:
             os.close(descriptor)
 
-    def _find(self, prefix: str) -> Sequence[ObjectInfo]:
+    def _find(self, prefix: str, *, parts: bool) -> Sequence[ObjectInfo]:
         found = []
         waiting = [f"{self._root}/{prefix}" if prefix else self._root]
         while waiting:
@@ -167,7 +180,7 @@ class FileObjects:
                     for entry in entries:
                         if entry.is_dir(follow_symlinks=False):
                             waiting.append(entry.path)
-                        elif not entry.name.endswith(_PART):
+                        elif is_aside(entry.name) is parts:
                             with suppress(FileNotFoundError):
                                 about = entry.stat(follow_symlinks=False)
                                 modified = datetime.fromtimestamp(about.st_mtime, UTC)
@@ -190,11 +203,50 @@ def _all(descriptor: int, count: int, start: int) -> bytes:
     return data
 
 
-def _write(path: str, data: bytes | memoryview) -> None:
+def _changes(key: str) -> bool:
+    """Tell whether what is at a key may be replaced by something else."""
+    return key.startswith("refs/")
+
+
+def _is_the_same(path: str, data: bytes | memoryview) -> bool:
+    """Tell whether a file has these bytes; it is then as good as written now, and as young."""
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            if os.fstat(file.fileno()).st_size != len(data) or file.readall() != data:
+                return False
+            os.utime(file.fileno())
+    except OSError:
+        return False
+    return True
+
+
+def _put(path: str, data: bytes | memoryview, *, on_disk: bool) -> None:
+    """Write a file aside, and give it its name."""
+    for is_last in (False, True):
+        draft = aside(path)
+        try:
+            _write(draft, data, on_disk=on_disk)
+            os.replace(draft, path)  # noqa: PTH105
+        except FileNotFoundError:
+            # No directory yet; or else a collection without any grace has taken the file for that of a dead process.
+            if is_last:
+                raise
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            with suppress(OSError):
+                Path(draft).unlink()
+            raise
+        else:
+            return
+
+
+def _write(path: str, data: bytes | memoryview, *, on_disk: bool) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
+        if on_disk:
+            sync_open(descriptor)
     finally:
         os.close(descriptor)

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import random
-import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -13,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from arraylake_core.errors import ArraylakeError, StorageError
-from arraylake_v1_repo.objects import ObjectInfo, failed, whole
+from arraylake_v1_repo.objects import ObjectInfo, aside, failed, is_aside, whole
 
 if TYPE_CHECKING:
     from fsspec.spec import AbstractFileSystem
@@ -107,6 +106,9 @@ class FsspecObjects:
         """Do what ``put`` does, for threads without an event loop."""
         self._attempt("write", key, lambda filesystem: self._write(filesystem, key, data))
 
+    async def persist(self, keys: Sequence[str]) -> None:
+        """Do nothing: what is behind the file system keeps what it has answered for, or has no call for it."""
+
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; missing ones do no harm."""
 
@@ -119,17 +121,13 @@ class FsspecObjects:
 
     async def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
         """Give all objects below a prefix."""
-
-        def find(filesystem: "AbstractFileSystem") -> list[ObjectInfo]:
-            filesystem.invalidate_cache()
-            return [
-                ObjectInfo(key, _size(info), _modified(filesystem, path, info))
-                for path, info in _files(filesystem, self._path(prefix)).items()
-                if not (key := self._key(path)).endswith(".part") and (not prefix or key.startswith(f"{prefix}/"))
-            ]
-
         prefix = prefix.rstrip("/")
-        for info in await self._run("list", prefix, find):
+        for info in await self._run("list", prefix, lambda filesystem: self._find(filesystem, prefix, parts=False)):
+            yield info
+
+    async def leftovers(self) -> AsyncIterator[ObjectInfo]:
+        """Give what is, or was when its process was killed, being written."""
+        for info in await self._run("list", "", lambda filesystem: self._find(filesystem, "", parts=True)):
             yield info
 
     async def head(self, key: str) -> ObjectInfo | None:
@@ -145,45 +143,58 @@ class FsspecObjects:
 
         return await self._run("look at", key, look)
 
+    def _find(self, filesystem: "AbstractFileSystem", prefix: str, *, parts: bool) -> Sequence[ObjectInfo]:
+        if parts and self._shows_whole_objects(filesystem):
+            return ()
+        filesystem.invalidate_cache()
+        return [
+            ObjectInfo(key, _size(info), _modified(filesystem, path, info))
+            for path, info in _files(filesystem, self._path(prefix)).items()
+            if is_aside(key := self._key(path)) is parts and (not prefix or key.startswith(f"{prefix}/"))
+        ]
+
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}" if key else self._root
 
     def _key(self, path: str) -> str:
         return path.partition(f"{self._root.strip('/')}/")[2]
 
+    def _shows_whole_objects(self, filesystem: "AbstractFileSystem") -> bool:
+        """Tell whether an object is there whole or not at all, as in an object store; elsewhere it is written aside and renamed."""
+        return bool(filesystem.async_impl) or self._location.platform == "memory"
+
     def _write(self, filesystem: "AbstractFileSystem", key: str, data: bytes | memoryview) -> None:
         path = self._path(key)
-        if filesystem.async_impl or self._location.platform == "memory":
-            # An object store shows an object whole or not at all.
+        if self._shows_whole_objects(filesystem):
             filesystem.pipe_file(path, bytes(data))
             return
         parent = path.rpartition("/")[0]
         if parent not in self._threads.made:
             filesystem.makedirs(parent, exist_ok=True)
             self._threads.made.add(parent)
-        aside = f"{path}.{secrets.token_hex(6)}.part"
+        draft = aside(path)
         try:
-            filesystem.pipe_file(aside, bytes(data))
-            self._rename(filesystem, key, aside, path)
+            filesystem.pipe_file(draft, bytes(data))
+            self._rename(filesystem, key, draft, path)
         except Exception:
             filesystem.invalidate_cache()
             # Somebody else may have written it: what has one name is one content, so that it is as good as ours.
             done = not key.startswith("refs/") and filesystem.exists(path) and filesystem.size(path) == len(data)
             with suppress(Exception):
-                filesystem.rm_file(aside)
+                filesystem.rm_file(draft)
             if not done:
                 self._threads.made.discard(parent)
                 raise
 
-    def _rename(self, filesystem: "AbstractFileSystem", key: str, aside: str, path: str) -> None:
+    def _rename(self, filesystem: "AbstractFileSystem", key: str, draft: str, path: str) -> None:
         try:
-            filesystem.mv(aside, path)
+            filesystem.mv(draft, path)
         except Exception:
             # Some file systems rename to a free name only. That both are there tells that this one does, and that it has not happened.
-            if not (key.startswith("refs/") and filesystem.exists(aside) and filesystem.exists(path)):
+            if not (key.startswith("refs/") and filesystem.exists(draft) and filesystem.exists(path)):
                 raise
             filesystem.rm_file(path)
-            filesystem.mv(aside, path)
+            filesystem.mv(draft, path)
 
     def _filesystem(self) -> "AbstractFileSystem":
         credentials = self._credentials.get_blocking()

@@ -262,6 +262,7 @@ class Journal:
     async def _spill(self, data: bytes) -> bytes:
         key = f"sessions/{self.session}/{secrets.token_hex(8)}"
         await self._objects.put(key, data)
+        await self._objects.persist([key])
         return _encode(Spilled(key))
 
     async def _spilled(self, key: str) -> list[Operation]:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import secrets
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from arraylake_core.backends import CredentialProvider, Location, StoragePlatform
 
-__all__ = ["ObjectInfo", "Objects", "ObstoreObjects", "open_objects"]
+__all__ = ["ObjectInfo", "Objects", "ObstoreObjects", "aside", "failed", "is_aside", "open_objects", "whole"]
 
 _FAST_PROTOCOLS = frozenset({"file", "s3", "gcs", "azure"})
 _TRIES = 5
@@ -80,12 +81,20 @@ class Objects(Protocol):
         """Do what ``put`` does, for threads without an event loop."""
         ...
 
+    async def persist(self, keys: Sequence[str]) -> None:
+        """Wait until objects outlive a power cut; StorageError where one of them would not. What a server has answered for is its own to keep."""
+        ...
+
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; missing ones do no harm."""
         ...
 
     def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
         """Give all objects below a prefix, such as ``chunks``, in any order."""
+        ...
+
+    def leftovers(self) -> AsyncIterator[ObjectInfo]:
+        """Give what is being written at this moment, or was when its process was killed, and is no object yet; in any order."""
         ...
 
     async def head(self, key: str) -> ObjectInfo | None:
@@ -219,6 +228,9 @@ class ObstoreObjects:
         except Exception as error:  # noqa: BLE001
             raise self._failed("write", key, error) from None
 
+    async def persist(self, keys: Sequence[str]) -> None:
+        """Do nothing: a store keeps what it has answered for."""
+
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; missing ones do no harm."""
         import obstore
@@ -263,6 +275,11 @@ class ObstoreObjects:
         except Exception as error:  # noqa: BLE001
             raise self._failed("list", prefix, error) from None
 
+    async def leftovers(self) -> AsyncIterator[ObjectInfo]:
+        """Give nothing: what a store shows is whole."""
+        return
+        yield
+
     async def head(self, key: str) -> ObjectInfo | None:
         """Return what the store says of an object."""
         import obstore
@@ -288,6 +305,16 @@ def whole(data: bytes | None, key: str, length: int, place: str) -> bytes:
             f"{key} at {place} is {problem}: it was deleted, moved or overwritten; restore it from a backup, and run repo.verify() to find others"
         )
     return data
+
+
+def aside(path: str) -> str:
+    """Return where a file is written before it gets its name: no ref's mirror is called so, since none has two slashes in a row."""
+    return f"{path}~~{secrets.token_hex(6)}.part"
+
+
+def is_aside(path: str) -> bool:
+    """Tell whether a file is one that is, or was when its process died, being written."""
+    return path.endswith(".part") and "~~" in path
 
 
 def failed(what: str, key: str, place: str, error: Exception) -> ArraylakeError:

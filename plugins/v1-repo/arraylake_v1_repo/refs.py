@@ -132,6 +132,7 @@ async def create_ref(binding: Binding, family: Family, name: str, commit: str) -
             f"{binding.name} has a {family} {shown(name)} already: choose another name, or delete it first"
         ) from None
     await mirror(binding, ref, made)
+    await binding.objects.persist([mirror_key(ref)])
 
 
 async def delete_ref(binding: Binding, family: Family, name: str) -> None:

@@ -251,6 +251,7 @@ class Session:
                 return
             await self.register()
             await self.uploads.flush()
+            await self.uploads.persist()
             journal = self._new_journal()
             await journal.begin(list(self.changes.operations()))
             self._journal = journal
@@ -403,6 +404,8 @@ class Session:
                     await asyncio.wrap_future(flight)
                     flight = None
                 else:
+                    if uploads is not None:
+                        await uploads.persist()
                     await self._appended(operations)
                     return
         finally:

@@ -96,6 +96,9 @@ class SignedObjects:
         """Do what ``put`` does, for threads without an event loop."""
         run(self.put(key, bytes(data)))
 
+    async def persist(self, keys: Sequence[str]) -> None:
+        """Do nothing: a store keeps what it has answered for."""
+
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; missing ones do no harm."""
         for begin in range(0, len(keys), _AT_ONCE):
@@ -116,6 +119,11 @@ class SignedObjects:
             if not page.objects or page.objects[-1].key == after:
                 raise StorageError(f"the listing of {self.place} comes to no end: look at the store")
             after = page.objects[-1].key
+
+    async def leftovers(self) -> AsyncIterator[ObjectInfo]:
+        """Give nothing: what a store shows is whole."""
+        return
+        yield
 
     async def head(self, key: str) -> ObjectInfo | None:
         """Return what the store says of an object."""

@@ -5,6 +5,7 @@ import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from arraylake_core.errors import StorageError
 from arraylake_v1_repo.format import chunk_key
 from arraylake_v1_repo.objects import Objects
 
@@ -64,6 +65,8 @@ class Uploads:
         self._failed: dict[bytes, bytes] = {}
         self._bytes = 0
         self.sent: set[bytes] = set()
+        self._fleeting: set[bytes] = set()
+        """Those of them that a power cut may take."""
 
     def waiting(self, digest: bytes) -> bytes | None:
         """Return the bytes of a chunk that has not arrived yet."""
@@ -78,12 +81,12 @@ class Uploads:
         if digest in self._known:
             found = await self._objects.head(chunk_key(digest))
             if found is not None and found.size == len(data):
-                self.sent.add(digest)
+                self._is_there(digest)
                 return None
         if len(data) <= self._objects.quick_bytes:
             self._objects.put_blocking(chunk_key(digest), data)
             self._arrived(digest)
-            self.sent.add(digest)
+            self._is_there(digest)
             return None
         while len(self._flying) >= _MOST_CHUNKS or (self._bytes + len(data) > _MOST_BYTES and self._flying):
             await self._one()
@@ -91,7 +94,7 @@ class Uploads:
             # A thread writes it from where it is; what has to be copied first takes longer.
             await asyncio.get_running_loop().run_in_executor(_threads(), self._objects.put_blocking, chunk_key(digest), data)
             self._arrived(digest)
-            self.sent.add(digest)
+            self._is_there(digest)
             return None
         return self._start(digest, bytes(data))
 
@@ -112,6 +115,25 @@ class Uploads:
                     error = error or raised
         if error is not None:
             raise error
+
+    async def persist(self) -> None:
+        """Wait until every chunk that has arrived outlives a power cut, before anything lasting points at it.
+
+        Where one would not, none of them counts as sent any more.
+        """
+        with self._lock:
+            digests = list(self._fleeting)
+        if not digests:
+            return
+        try:
+            await self._objects.persist([chunk_key(digest) for digest in digests])
+        except StorageError:
+            with self._lock:
+                self.sent.difference_update(digests)
+                self._known.difference_update(digests)
+            raise
+        with self._lock:
+            self._fleeting.difference_update(digests)
 
     def _start(self, digest: bytes, data: bytes) -> "Future[None]":
         with self._lock:
@@ -148,6 +170,12 @@ class Uploads:
             else:
                 self._failed[digest] = data
                 self.sent.discard(digest)
+
+    def _is_there(self, digest: bytes) -> None:
+        with self._lock:
+            self.sent.add(digest)
+            if self._objects.local:
+                self._fleeting.add(digest)
 
     def _arrived(self, digest: bytes) -> None:
         if len(self._known) >= _MOST_KNOWN:

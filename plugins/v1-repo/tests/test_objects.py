@@ -18,7 +18,7 @@ import msgspec
 import pytest
 from arraylake_local import FilePlatform, MemoryPlatform
 from arraylake_s3 import S3Options, S3Platform
-from arraylake_v1_repo.objects import Objects, open_objects
+from arraylake_v1_repo.objects import Objects, aside, open_objects
 
 from arraylake_core.backends import (
     AnonymousCredentials,
@@ -327,6 +327,21 @@ async def test_a_blocking_put_is_a_put(objects):
     await asyncio.to_thread(objects.put_blocking, "a/b", b"first")
     await asyncio.to_thread(objects.put_blocking, "a/b", BIG)
     assert await objects.get("a/b") == BIG
+
+
+async def test_what_a_killed_writer_has_left_is_no_object(place, objects):
+    """Object stores show nothing of it; elsewhere it can be found, and deleted."""
+    await objects.put("chunks/ab/whole", b"whole")
+    if place.platform.name not in ("file", "sftp"):
+        assert [info async for info in objects.leftovers()] == []
+        return
+    filesystem, draft = place.platform.filesystem(place.location, await place.credentials.get()), aside("chunks/ab/cut-off")
+    filesystem.pipe_file(f"{place.platform.path(place.location)}/{draft}", b"cut o")
+    assert await keys(objects, "") == ["chunks/ab/whole"]
+    left = [info async for info in objects.leftovers()]
+    assert [(info.key, info.size) for info in left] == [(draft, 5)]
+    await objects.delete([draft])
+    assert [info async for info in objects.leftovers()] == []
 
 
 async def test_a_put_that_is_cancelled_leaves_all_or_nothing(objects):

@@ -17,9 +17,10 @@ from zarr.storage import FsspecStore, LocalStore
 from arraylake_core.errors import ArraylakeError, InvalidOptionError, StorageError
 from arraylake_core.names import shown
 from arraylake_v1_repo.keys import DOCUMENTS, array_grid, check_key
+from arraylake_v1_repo.syncing import Syncs
 
 if TYPE_CHECKING:
-    from zarr.core.buffer import BufferPrototype
+    from zarr.core.buffer import Buffer, BufferPrototype
 
 __all__ = ["MARKER", "PROGRESS", "Destination", "Marker", "Progress"]
 
@@ -67,6 +68,34 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     commit: str
     deletions: int = 0
     writes: int = 0
+
+
+class _Disk(LocalStore):
+    """A directory whose files can be waited for until they outlive a power cut."""
+
+    def __init__(self, root: Path | str, *, read_only: bool = False) -> None:
+        super().__init__(root, read_only=read_only)
+        self._syncs = Syncs(str(self.root))
+        self._written: set[str] = set()
+
+    async def set(self, key: str, value: "Buffer") -> None:
+        """Write a key."""
+        await super().set(key, value)
+        self._written.add(key)
+        self._syncs.add(key)
+
+    async def delete(self, key: str) -> None:
+        """Delete a key."""
+        self._written.discard(key)
+        await super().delete(key)
+
+    async def persist(self) -> None:
+        """Wait until all that was written is on the disk; OSError where the disk does not take it."""
+        written = list(self._written)
+        failure = await self._syncs.wait(written) if written else None
+        if failure is not None:
+            raise failure[1]
+        self._written.difference_update(written)
 
 
 class Destination:
@@ -129,8 +158,17 @@ class Destination:
         return found
 
     async def write(self, key: str, value: Marker | Progress) -> None:
-        """Write a marker."""
+        """Write a marker; on a local disk, what it speaks of is on the disk before, and it itself when this returns."""
+        await self._persist()
         await self.put(key, msgspec.json.encode(value))
+        await self._persist()
+
+    async def _persist(self) -> None:
+        if isinstance(self.store, _Disk):
+            try:
+                await self.store.persist()
+            except OSError as error:
+                raise self.failed("bring to the disk", "", error) from None
 
     async def first_array(self) -> str | None:
         """Return the path of the first array that is there, in the order in which versions have their nodes."""
@@ -204,13 +242,13 @@ def _opened(dest: "str | os.PathLike[str] | FSMap | Store") -> Store:
         case Store():
             if dest.read_only:
                 raise InvalidOptionError(f"an export can't be written to {dest}, which is read-only")
-            return dest
+            return _Disk(dest.root) if type(dest) is LocalStore else dest
         case FSMap():
-            return LocalStore(dest.root) if isinstance(dest.fs, LocalFileSystem) else FsspecStore.from_mapper(dest)
+            return _Disk(dest.root) if isinstance(dest.fs, LocalFileSystem) else FsspecStore.from_mapper(dest)
         case os.PathLike():
-            return LocalStore(Path(dest).absolute())
+            return _Disk(Path(dest).absolute())
         case str() if dest.startswith("file:"):
-            return LocalStore(str(LocalFileSystem._strip_protocol(dest)))
+            return _Disk(str(LocalFileSystem._strip_protocol(dest)))
         case str() if "://" in dest or "::" in dest:
             try:
                 return FsspecStore.from_url(dest)
@@ -218,5 +256,5 @@ def _opened(dest: "str | os.PathLike[str] | FSMap | Store") -> Store:
                 reason = str(error).split("\n")[0]
                 raise InvalidOptionError(f"an export can't go to {shown(dest)}: fsspec says {shown(reason)}") from None
         case str() if dest:
-            return LocalStore(Path(dest).absolute())
+            return _Disk(Path(dest).absolute())
     raise InvalidOptionError(f"an export goes to a directory, a URL, an fsspec mapper or a zarr Store, not to {shown(dest)}")

@@ -88,10 +88,12 @@ class _Run:
     async def sweep(self) -> GarbageReport:
         # What is listed first and marked afterwards can't be reached by less than what is seen while it is marked.
         listed = [info for prefix in _SWEPT for info in await self._list(prefix)]
+        parts = [info async for info in self.binding.objects.leftovers()]
         limit, sessions = await self._mark()
         report = GarbageReport()
         doomed = [info for info in listed if self._doomed(info, limit, sessions)]
         report.kept = len(listed) - len(doomed)
+        doomed += [info for info in parts if self._doomed(info, limit, sessions)]
         for begin in range(0, len(doomed), _BATCH):
             batch = doomed[begin : begin + _BATCH]
             if not await self._enter():

@@ -17,8 +17,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 
-STORAGE_WRITES = ("put", "put_blocking", "delete")
+STORAGE_WRITES = ("put_blocking", "delete")
 CATALOG_WRITES = ("put_ref", "delete_ref", "append_journal", "drop_journal")
 NOT_FORKED = ("icechunk", "arraylake_icechunk")
 
@@ -29,8 +30,8 @@ class DiesAt:
     def __init__(self, number: int) -> None:
         self._left = number
 
-    def watch(self, owner: type, name: str) -> None:
-        """Count the calls of a method."""
+    def watch(self, owner: type | ModuleType, name: str) -> None:
+        """Count the calls of a method or a function."""
         method: Callable[..., object] = getattr(owner, name)
 
         @functools.wraps(method)
@@ -44,12 +45,13 @@ class DiesAt:
 
     def watch_all(self) -> None:
         """Count all writes of a V1 repo."""
-        from arraylake_v1_repo.objects import ObstoreObjects
+        from arraylake_v1_repo.files import FileObjects
 
         from arraylake_core.catalog.sql_coordination import SqlCoordination
 
         for name in STORAGE_WRITES:
-            self.watch(ObstoreObjects, name)
+            self.watch(FileObjects, name)
+        self.watch(os, "replace")  # a file is written, and has not got its name
         for name in CATALOG_WRITES:
             self.watch(SqlCoordination, name)
 

@@ -1,0 +1,206 @@
+"""Files on their way from the operating system's cache to the disk: begun as each is written, and waited for before anything points at it.
+
+A power cut takes what is only in the cache. What the catalog says is on its disk when it has said so, and must not name files that are not.
+"""
+
+import asyncio
+import errno
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+
+__all__ = ["Syncs", "sync", "sync_open"]
+
+_THREADS = 16
+"""A disk writes many files at once in the time of a few."""
+_FOR_A_THREAD = 8
+"""So many files must wait for another thread to be worth its while, as long as nobody waits for them."""
+_MOST_KNOWN = 200_000
+_UNKNOWN_CALL = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+
+_pool: ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
+
+
+def _threads() -> ThreadPoolExecutor:
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="arraylake-v1-sync")
+        return _pool
+
+
+def _forget_after_fork() -> None:
+    global _pool, _pool_lock
+    _pool, _pool_lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+def sync(path: str) -> None:
+    """Return when a file or a directory is on the disk, whoever wrote it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        sync_open(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_open(descriptor: int) -> None:
+    """Do so with a file that is open; file systems without such a call are left alone."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNKNOWN_CALL:
+            raise
+
+
+class Syncs:
+    """The files below a directory that are being brought to the disk.
+
+    Parameters
+    ----------
+    root
+        The directory.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._queue: deque[str] = deque()
+        self._threads = 0
+        self._left: dict[str, int] = {}
+        """How often each file is still to be synced; 0 where it is on the disk, and nobody has asked yet."""
+        self._failed: dict[str, OSError] = {}
+        self._waiting: list[tuple[set[str], Future[None]]] = []
+        self._above_root = True
+
+    def add(self, key: str) -> None:
+        """Begin with a file that was just written."""
+        self._mine()
+        with self._lock:
+            self._failed.pop(key, None)
+            self._enqueue(key)
+        self._drain_in_threads(_FOR_A_THREAD)
+
+    async def wait(self, keys: Sequence[str]) -> tuple[str, OSError] | None:
+        """Wait until files, with their names, are on the disk, whoever wrote them; return one that can't be brought there, and why.
+
+        What a disk has failed to take once it may say to have taken the next time: such a file is refused until it was written anew.
+        """
+        self._mine()
+        done: Future[None] = Future()
+        done.set_running_or_notify_cancel()
+        with self._lock:
+            for key in keys:
+                if key not in self._left:
+                    self._enqueue(key)
+            pending = {key for key in keys if self._left[key]}
+            if pending:
+                self._waiting.append((pending, done))
+        if pending:
+            self._drain_in_threads(1)
+            await asyncio.wrap_future(done)
+        with self._lock:
+            for key in keys:
+                if key in self._failed:
+                    return key, self._failed[key]
+        failure = await self._names(keys)
+        with self._lock:
+            for key in keys:
+                if not self._left.get(key):
+                    self._left.pop(key, None)
+        return failure
+
+    async def _names(self, keys: Iterable[str]) -> tuple[str, OSError] | None:
+        """Sync the directories that files are in, and those that these are in."""
+        inside = {""}
+        for key in keys:
+            while key := key.rpartition("/")[0]:
+                inside.add(key)
+        paths = [f"{self._root}/{directory}" if directory else self._root for directory in sorted(inside)]
+        loop, pool = asyncio.get_running_loop(), _threads()
+        found = await asyncio.gather(
+            *(loop.run_in_executor(pool, _sync_all, paths[first::_THREADS]) for first in range(min(_THREADS, len(paths))))
+        )
+        for failure in found:
+            if failure is not None:
+                return failure
+        if self._above_root:
+            await loop.run_in_executor(pool, _sync_above, self._root)
+            self._above_root = False
+        return None
+
+    def _mine(self) -> None:
+        # The threads of a parent process are not in its child, nor what they were about to say.
+        if self._pid != os.getpid():
+            self._start_anew()
+
+    def _enqueue(self, key: str) -> None:
+        if len(self._left) >= _MOST_KNOWN:
+            self._left = {known: left for known, left in self._left.items() if left}
+        self._left[key] = self._left.get(key, 0) + 1
+        self._queue.append(key)
+
+    def _drain_in_threads(self, files_a_thread: int) -> None:
+        with self._lock:
+            wanted = min(_THREADS, -(-len(self._queue) // files_a_thread)) - self._threads
+            self._threads += max(wanted, 0)
+        for _ in range(wanted):
+            try:
+                _threads().submit(self._drain)
+            except RuntimeError:  # the interpreter is shutting down
+                self._drain()
+
+    def _drain(self) -> None:
+        while True:
+            with self._lock:
+                if not self._queue:
+                    self._threads -= 1
+                    return
+                key = self._queue.popleft()
+            failure: OSError | None = None
+            try:
+                sync(f"{self._root}/{key}")
+            except OSError as error:
+                failure = error
+            with self._lock:
+                if failure is not None:
+                    self._failed[key] = failure
+                self._left[key] -= 1
+                over = []
+                if not self._left[key]:
+                    for pending, done in self._waiting:
+                        pending.discard(key)
+                        if not pending:
+                            over.append(done)
+                    if over:
+                        self._waiting = [waiter for waiter in self._waiting if waiter[0]]
+            for done in over:
+                done.set_result(None)
+
+
+def _sync_all(paths: Sequence[str]) -> tuple[str, OSError] | None:
+    for path in paths:
+        try:
+            sync(path)
+        except OSError as error:
+            return path, error
+    return None
+
+
+def _sync_above(root: str) -> None:
+    """Sync the directories above a root that this user may read: one of them may be as new as the root."""
+    path = root
+    while path := path.rpartition("/")[0]:
+        with suppress(OSError):
+            sync(path)
