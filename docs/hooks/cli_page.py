@@ -30,7 +30,7 @@ def page() -> str:
     return "\n".join(lines)
 
 
-def _command(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401 - typer's commands have no public type
+def _command(name: str, command: Any) -> Iterator[str]:
     arguments = [param.name for param in command.params if param.param_type_name == "argument"]
     yield "```text"
     yield " ".join(["arraylake-core", name, *(word.upper() for word in arguments), "[OPTIONS]"])
@@ -42,19 +42,21 @@ def _command(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401 - typer'
     yield from _options(command)
 
 
-def _options(command: Any) -> Iterator[str]:  # noqa: ANN401
+def _options(command: Any) -> Iterator[str]:
     shown = [param for param in command.params if not getattr(param, "hidden", False)]
     if shown:
         yield "| | takes | default | |"
         yield "| --- | --- | --- | --- |"
         for param in shown:
             argument = param.param_type_name == "argument"
-            names = f"`{param.name.upper()}`" if argument else ", ".join(f"`{name}`" for name in (*param.opts, *param.secondary_opts))
+            names = (
+                f"`{param.name.upper()}`" if argument else ", ".join(f"`{name}`" for name in (*param.opts, *param.secondary_opts))
+            )
             yield f"| {names} | {_takes(param)} | {_default(param)} | {_text(param.help or '').replace('|', chr(92) + '|')} |"
         yield ""
 
 
-def _takes(param: Any) -> str:  # noqa: ANN401
+def _takes(param: Any) -> str:
     if getattr(param, "is_flag", False):
         return "no value"
     kind = getattr(param.type_descriptor, "annotation", str)
@@ -62,7 +64,7 @@ def _takes(param: Any) -> str:  # noqa: ANN401
     return " or ".join(f"`{value}`" for value in values) or f"`{param.metavar or getattr(kind, '__name__', 'text')}`"
 
 
-def _default(param: Any) -> str:  # noqa: ANN401
+def _default(param: Any) -> str:
     if param.required:
         return "required"
     if param.default in (None, False, [], ()) or callable(param.default):
@@ -74,7 +76,7 @@ def _text(text: str) -> str:
     return " ".join(text.split()) if "\n\n" not in text else text
 
 
-def on_files(files: Any, *, config: Any) -> Any:  # noqa: ANN401 - MkDocs calls it
+def on_files(files: Any, *, config: Any) -> Any:
     """Add the page to the site."""
     files.append(File.generated(config, "reference/cli.md", content=page()))
     return files

@@ -31,7 +31,9 @@ def page() -> str:
     lines = [_HEAD + "\n".join(f"- {need}" for need in Need), "", "## Routes at a glance", ""]
     lines += ["| operation | method and path | needs |", "| --- | --- | --- |"]
     operations = list(_operations(api))
-    lines += [f"| [{op['operationId']}](#{op['operationId']}) | `{method} {path}` | {need} |" for method, path, need, op in operations]
+    lines += [
+        f"| [{op['operationId']}](#{op['operationId']}) | `{method} {path}` | {need} |" for method, path, need, op in operations
+    ]
     lines += ["", "## Routes", ""]
     for method, path, need, operation in operations:
         lines += _operation(method, path, need, operation)
@@ -109,7 +111,7 @@ def _type(schema: Mapping[str, Any]) -> str:
     return str(schema.get("type", "anything"))
 
 
-def on_files(files: Any, *, config: Any) -> Any:  # noqa: ANN401 - MkDocs calls it
+def on_files(files: Any, *, config: Any) -> Any:
     """Add the page to the site."""
     files.append(File.generated(config, "reference/http.md", content=page()))
     return files

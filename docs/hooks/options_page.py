@@ -55,7 +55,7 @@ def _default(field: OptionField) -> str:
     return "" if field.default is None else f"`{msgspec.json.encode(field.default).decode()}`"
 
 
-def on_files(files: Any, *, config: Any) -> Any:  # noqa: ANN401 - MkDocs calls it
+def on_files(files: Any, *, config: Any) -> Any:
     """Add the page to the site."""
     files.append(File.generated(config, "reference/options.md", content=page()))
     return files

@@ -9,7 +9,7 @@ _LOG = logging.getLogger("mkdocs.hooks.repository_links")
 _LINK = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)#]*)(?:#[^)]*)?\)")
 
 
-def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> str:  # noqa: ANN401 - MkDocs has no types to import
+def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> str:
     """Replace each link that leads out of docs/ by its text and the path in the repository; a path that is not there is a warning."""
     docs = Path(config.docs_dir)
 

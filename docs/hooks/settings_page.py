@@ -30,7 +30,7 @@ def _row(setting: Setting) -> str:
     return f"| `{setting.name}` | {setting.kind.__name__} | {default} | {text} |"
 
 
-def on_files(files: Any, *, config: Any) -> Any:  # noqa: ANN401 - MkDocs calls it
+def on_files(files: Any, *, config: Any) -> Any:
     """Add the page to the site."""
     files.append(File.generated(config, "reference/settings.md", content=page()))
     return files

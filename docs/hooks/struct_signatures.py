@@ -10,7 +10,7 @@ _BASES = ("Struct", "NamedTuple")
 class StructSignatures(Extension):
     """Gives each such class an ``__init__`` with its fields."""
 
-    def on_class_members(self, *, cls: Class, **_: Any) -> None:  # noqa: ANN401 - Griffe passes what it likes
+    def on_class_members(self, *, cls: Class, **_: Any) -> None:
         """Add the method, where the class has none."""
         bases = [str(base).partition("[")[0].rpartition(".")[2] for base in cls.bases]
         if "__init__" in cls.members or not any(base in _BASES for base in bases):
@@ -22,7 +22,9 @@ class StructSignatures(Extension):
             for name, member in cls.members.items()
             if isinstance(member, Attribute) and member.annotation is not None and "ClassVar" not in str(member.annotation)
         ]
-        method = Function("__init__", parameters=Parameters(Parameter("self"), *fields), parent=cls, lineno=cls.lineno, endlineno=cls.endlineno)
+        method = Function(
+            "__init__", parameters=Parameters(Parameter("self"), *fields), parent=cls, lineno=cls.lineno, endlineno=cls.endlineno
+        )
         cls.set_member("__init__", method)
 
 

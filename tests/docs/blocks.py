@@ -9,7 +9,9 @@ __all__ = ["DOCS", "ROOT", "Block", "blocks_of", "pages"]
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-_FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w-]*)(?: +(?P<rest>.*))?\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<language>[\w-]*)(?: +(?P<rest>[^\n]*))?\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
+)
 
 
 class Block(NamedTuple):

@@ -16,7 +16,7 @@ def run_python(page: str, text: str, line: int, names: dict[str, object]) -> Non
     """Run a block so that a traceback shows the page's own lines."""
     source = "\n" * (line - 1) + text
     linecache.cache[page] = (len(source), None, source.splitlines(keepends=True), page)
-    exec(compile(source, page, "exec"), names)  # noqa: S102 - the pages are ours
+    exec(compile(source, page, "exec"), names)
 
 
 def run_command(words: list[str]) -> None:
@@ -35,12 +35,14 @@ def main(page: str, steps: Path, printed: Path) -> None:
     names: dict[str, object] = {"__name__": "__main__", "__file__": page}
     outputs: list[str] = []
     for language, content, line in json.loads(steps.read_text()):
-        with redirect_stdout(io.StringIO()) as output:
+        kept = io.BytesIO()
+        with redirect_stdout(io.TextIOWrapper(kept, encoding="utf-8", write_through=True)) as output:
             if language == "python":
                 run_python(page, content, line, names)
             else:
                 run_command(content)
-        outputs.append(output.getvalue())
+            output.flush()
+        outputs.append(kept.getvalue().decode())
     printed.write_text(json.dumps(outputs))
 
 

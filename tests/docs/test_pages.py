@@ -27,7 +27,9 @@ RUN = {"python", "console"}
 LOOKED_AT = {"sh", "yaml", "toml", "json", "text"}
 HERE = Path(__file__).parent
 _FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-PAGES_THAT_RUN = [page for page in pages() if page not in RUN_ELSEWHERE and any(block.language in RUN for block in blocks_of(page))]
+PAGES_THAT_RUN = [
+    page for page in pages() if page not in RUN_ELSEWHERE and any(block.language in RUN for block in blocks_of(page))
+]
 
 
 def steps_of(page: str) -> Iterator[tuple[str, str, int, str]]:
@@ -56,7 +58,9 @@ def test_its_code_and_its_commands_run(page: str, request: pytest.FixtureRequest
     home.mkdir()
     with staged(page, request, home) as stage:
         wanted = list(steps_of(page))
-        steps.write_text(json.dumps([[language, _runnable(language, stage.text(text)), line] for language, text, line, _ in wanted]))
+        steps.write_text(
+            json.dumps([[language, _runnable(language, stage.text(text)), line] for language, text, line, _ in wanted])
+        )
         done = subprocess.run(
             [sys.executable, "-W", "error", runner, DOCS / page, steps, printed],
             capture_output=True,
