@@ -41,6 +41,12 @@ class Stage:
             text = text.replace(example, real)
         return text
 
+    def told(self, output: str) -> str:
+        """Return what was printed, with the examples in it."""
+        for example, real in self.replaced.items():
+            output = output.replace(real, example)
+        return output
+
 
 type Staging = Callable[[pytest.FixtureRequest, Stage, Path], Iterator[None]]
 
@@ -110,7 +116,10 @@ _STAGED: dict[str, tuple[Staging, ...]] = {
 def staged(page: str, request: pytest.FixtureRequest, home: Path) -> Iterator[Stage]:
     """Set up what a page needs, in the reader's empty home."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ARRAYLAKE_"))}
-    stage = Stage({"/data/": f"{home}/data/"}, kept | {"HOME": str(home), "PYTHONUTF8": "1", "COLUMNS": "100", "NO_COLOR": "1"})
+    stage = Stage(
+        {"/data/": f"{home}/data/"},
+        kept | {"HOME": str(home), "PYTHONUTF8": "1", "COLUMNS": "100", "NO_COLOR": "1", "LOGNAME": "ada"},
+    )
     with ExitStack() as stack:
         for staging in _STAGED.get(page, ()):
             stack.enter_context(contextmanager(staging)(request, stage, home))

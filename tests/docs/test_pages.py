@@ -26,6 +26,9 @@ RUN_ELSEWHERE = {
 RUN = {"python", "console"}
 LOOKED_AT = {"sh", "yaml", "toml", "json", "text"}
 HERE = Path(__file__).parent
+_ANOTHER_EACH_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9A-Z]{20}\b"
+)
 _FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 PAGES_THAT_RUN = [
     page for page in pages() if page not in RUN_ELSEWHERE and any(block.language in RUN for block in blocks_of(page))
@@ -73,10 +76,15 @@ def test_its_code_and_its_commands_run(page: str, request: pytest.FixtureRequest
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     for (_, text, line, expected), output in zip(wanted, json.loads(printed.read_text()), strict=True):
         if expected:
-            same = doctest.OutputChecker().check_output(expected, output, _FLAGS)
+            same = doctest.OutputChecker().check_output(_masked(expected), _masked(stage.told(output)), _FLAGS)
             assert same, f"{page}:{line}: {text}\nprinted\n{output}\nand not\n{expected}"
         for secret in _secrets(stage.environment):
             assert secret not in output
+
+
+def _masked(output: str) -> str:
+    """Return what is printed without what is another each time: times, and the ids of commits, people and requests."""
+    return _ANOTHER_EACH_TIME.sub("#", output)
 
 
 def _runnable(language: str, text: str) -> str | list[str]:
