@@ -12,8 +12,8 @@ from arraylake_core.service.table import Need
 
 _HEAD = """# HTTP API
 
-What a service answers. Requests and answers are JSON; a request carries an API token, `Authorization: Bearer ema_...`, unless its route needs nothing. Errors are
-[problem details](https://www.rfc-editor.org/rfc/rfc9457) with a `detail` that a person can read and the request's id. A change that is sent with an
+What a service answers. Requests and answers are JSON; a request carries an API token, `Authorization: Bearer ema_...`, unless its route needs nothing.
+Errors are [problem details](https://www.rfc-editor.org/rfc/rfc9457) with a `detail` that a person can read and the request's id. A change that is sent with an
 `Idempotency-Key` may be sent again: it is done once. Every service has the whole document, with schemas, at `/openapi.json`.
 
 What is hidden from a caller looks exactly like what is missing: 404.

@@ -20,7 +20,10 @@ class StructSignatures(Extension):
         fields = [
             Parameter(name, annotation=member.annotation, kind=kind, default=_default(member.value))
             for name, member in cls.members.items()
-            if isinstance(member, Attribute) and member.annotation is not None and "ClassVar" not in str(member.annotation)
+            if isinstance(member, Attribute)
+            and "property" not in member.labels
+            and member.annotation is not None
+            and "ClassVar" not in str(member.annotation)
         ]
         method = Function(
             "__init__", parameters=Parameters(Parameter("self"), *fields), parent=cls, lineno=cls.lineno, endlineno=cls.endlineno

@@ -74,10 +74,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def built(site: Path) -> dict[str, Page]:
     """Every page of the site, by its path."""
+    return read(site)
+
+
+def read(site: Path) -> dict[str, Page]:
+    """Read every page of a site."""
     return {path.relative_to(site).as_posix(): Page(path.read_text()) for path in site.rglob("*.html")}
 
 
-def test_every_link_and_anchor_leads_somewhere(site: Path, built: dict[str, Page]) -> None:
+def dead_links(site: Path, built: dict[str, Page]) -> list[str]:
+    """Return the links of a site that lead to no page, file or anchor of it."""
     dead: list[str] = []
     for name, page in built.items():
         # What is not found is answered at any path, so that the page for it links from the root.
@@ -91,17 +97,48 @@ def test_every_link_and_anchor_leads_somewhere(site: Path, built: dict[str, Page
                 dead += [] if (site / path).is_file() else [f"{name}: {link}"]
             elif target.fragment and unquote(target.fragment) not in built[path].anchors:
                 dead.append(f"{name}: {link}")
-    assert dead == []
+    return dead
+
+
+def remote_assets(site: Path, built: dict[str, Page]) -> list[str]:
+    """Return what pages and styles of a site would fetch from elsewhere."""
+    found = [f"{name}: {url}" for name, page in built.items() for url in page.fetched if _is_elsewhere(url)]
+    for path in site.rglob("*.css"):
+        found += [
+            f"{path.name}: {url}" for url in re.findall(r"(?:@import|url\()\s*[\"']?((?:https?:)?//[^)\"']*)", path.read_text())
+        ]
+    # The theme's script would fetch the program that draws these.
+    return found + [f"{name}: a diagram" for name, page in built.items() if page.classes & {"mermaid", "arithmatex"}]
+
+
+def _is_elsewhere(url: str) -> bool:
+    return bool(urlsplit(url).netloc) or urlsplit(url).scheme not in ("", "data")
+
+
+def test_a_dead_link_and_a_remote_asset_are_found(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text(
+        '<script src="https://cdn.invalid/x.js"></script><link rel="stylesheet" href="own.css"><pre class="mermaid"></pre>'
+        '<a href="other.html#there">1</a><a href="other.html#not">2</a><a href="none.html">3</a><a href="https://zarr.dev">4</a>'
+    )
+    (tmp_path / "other.html").write_text('<h2 id="there">There</h2>')
+    (tmp_path / "own.css").write_text("@import url(//fonts.invalid/a.css);")
+    built = read(tmp_path)
+    assert sorted(dead_links(tmp_path, built)) == ["index.html: none.html", "index.html: other.html#not"]
+    assert remote_assets(tmp_path, built) == [
+        "index.html: https://cdn.invalid/x.js",
+        "own.css: //fonts.invalid/a.css",
+        "index.html: a diagram",
+    ]
+
+
+def test_every_link_and_anchor_leads_somewhere(site: Path, built: dict[str, Page]) -> None:
+    assert sum(len(page.links) for page in built.values()) > 500
+    assert dead_links(site, built) == []
 
 
 def test_nothing_is_fetched_from_elsewhere(site: Path, built: dict[str, Page]) -> None:
-    fetched = {(name, url) for name, page in built.items() for url in page.fetched}
-    assert len(fetched) > len(built)
-    assert {(name, url) for name, url in fetched if urlsplit(url).scheme not in ("", "data") or urlsplit(url).netloc} == set()
-    styles = "".join(path.read_text() for path in site.rglob("*.css"))
-    assert re.findall(r"(?:@import|url\()\s*[\"']?(?:https?:)?//[^)\"']*", styles) == []
-    # The theme's script would fetch the program that draws these.
-    assert [name for name, page in built.items() if page.classes & {"mermaid", "arithmatex"}] == []
+    assert sum(len(page.fetched) for page in built.values()) > len(built)
+    assert remote_assets(site, built) == []
 
 
 def test_every_page_is_there_and_in_the_navigation(built: dict[str, Page]) -> None:
