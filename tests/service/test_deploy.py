@@ -16,11 +16,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import typer
 import yaml
 
 from arraylake_core import Client, config
-from arraylake_core.cli.program import app
 from arraylake_core.config import SETTINGS
 from arraylake_core.events import EVENT_TYPES
 from arraylake_core.secret import Secret
@@ -28,6 +26,7 @@ from arraylake_core.service.metrics import Metrics
 from arraylake_core.service.oidc.issuers import parse_issuers
 from arraylake_core.service.routes import ROUTES
 from arraylake_core.webhooks import signed_headers
+from tests.docs.shell import check_call, words_of
 from tests.servers.postgres import Postgres
 
 ROOT = Path(__file__).parents[2]
@@ -73,34 +72,6 @@ def unit() -> dict[str, list[str]]:
         if separator and not line.startswith("#"):
             found.setdefault(name, []).append(value)
     return found
-
-
-def words_of(line: str) -> Iterator[list[str]]:
-    """Yield the arguments of each call of the program in a line of shell."""
-    words = shlex.split(line, comments=True)
-    for start, word in enumerate(words):
-        if word.rpartition("/")[2] == "arraylake-core" and words[start + 1 : start + 2]:
-            end = next((at for at in range(start, len(words)) if words[at] in ("&&", "|", "||", ";")), len(words))
-            yield words[start + 1 : end]
-
-
-def check_call(words: list[str]) -> None:
-    """Walk the program's commands and options."""
-    command: Any = typer.main.get_command(app)
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if word == "...":
-            return
-        if word.startswith("-"):
-            options = {name: param for param in command.params for name in (*param.opts, *param.secondary_opts)}
-            assert word in options, f"{shlex.join(words)}: {word} is none of {sorted(options)}"
-            if not getattr(options[word], "is_flag", False) and rest:
-                rest.pop(0)
-        elif hasattr(command, "commands"):
-            assert word in command.commands, f"{shlex.join(words)}: {word} is none of {sorted(command.commands)}"
-            command = command.commands[word]
-    assert not hasattr(command, "commands") or words == [], f"{shlex.join(words)} names no command"
 
 
 def test_every_command_exists(compose: Any, dockerfile: list[tuple[str, str]], unit: dict[str, list[str]]) -> None:
