@@ -133,8 +133,12 @@ class RepoHandle(Protocol):
         """The commits that lead to the checkout, newest first."""
         ...
 
-    def checkout(self, ref: str = "main", *, writable: bool | None = None) -> object:
-        """Go to a branch, tag or commit; a branch becomes writable unless told otherwise or the repo is read-only."""
+    def checkout(self, ref: str = "main", *, writable: bool | None = None, discard: bool = False) -> object:
+        """Go to a branch, tag or commit; a branch becomes writable unless told otherwise or the repo is read-only.
+
+        Where the checkout before has changes that are not committed, it raises ConflictError, unless ``discard`` says that they may be dropped; what was taken
+        from that checkout takes no writes any more.
+        """
         ...
 
     def commit(self, message: str, *, metadata: dict[str, object] | None = None) -> str | None:

@@ -8,7 +8,7 @@ import pytest
 
 from arraylake_core import config
 from arraylake_core.backends.repo_kind import RepoHandle
-from arraylake_core.errors import CommitConflictError, ReadOnlyError, RefNotFoundError
+from arraylake_core.errors import CommitConflictError, ConflictError, ReadOnlyError, RefNotFoundError
 from arraylake_core.models import SessionStatus
 from arraylake_core.testing.repo_kind_stored import numbers, temperature
 
@@ -73,6 +73,30 @@ class CommitTests:
         assert status.branch == "main"
         repo.commit("Both")
         assert not repo.status().modified
+
+    def test_p21_a_checkout_drops_no_work_unsaid(self, client: "Client", repo: RepoHandle) -> None:
+        """What is not committed keeps the handle where it is, until somebody says that it may go."""
+        first = repo.branches["main"]
+        temperature(repo)[0] = 1
+        for ref in ("main", first):
+            with pytest.raises(ConflictError, match="discard=True"):
+                repo.checkout(ref)
+        assert repo.status().branch == "main"
+        repo.commit("Kept")
+        assert temperature(client.get_repo("me/ocean"))[0] == 1
+        temperature(repo)[0] = 2
+        repo.checkout("main", discard=True)
+        assert temperature(repo)[0] == 1
+
+    def test_p21_what_was_taken_before_a_checkout_writes_nothing_more(self, repo: RepoHandle) -> None:
+        """A write that could never be committed is refused where it is made."""
+        before = temperature(repo)
+        repo.checkout("main")
+        with pytest.raises(ConflictError, match="left for another checkout"):
+            before[0] = 1
+        assert temperature(repo)[0] == 0
+        temperature(repo)[0] = 1
+        assert repo.commit("By the new checkout") is not None
 
     def test_checkout_goes_back_in_time_and_forward_again(self, repo: RepoHandle) -> None:
         """A commit id is a place to go to, where nothing is written."""

@@ -118,7 +118,7 @@ class PlainZarrRepo:
         """Refuse: there is nothing to commit to."""
         self._refuse("commit")
 
-    def checkout(self, ref: str = "main", *, writable: bool | None = None) -> object:
+    def checkout(self, ref: str = "main", *, writable: bool | None = None, discard: bool = False) -> object:
         """Refuse: there is nothing to go to."""
         self._refuse("checkout")
 

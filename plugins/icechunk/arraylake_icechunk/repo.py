@@ -108,8 +108,8 @@ class IcechunkRepo(icechunk.Repository):
 
     # The checkout
 
-    def checkout(self, ref: str = "main", *, writable: bool | None = None) -> RepoSession:
-        """Go to a branch, tag or commit; what was not committed in the checkout before is dropped.
+    def checkout(self, ref: str = "main", *, writable: bool | None = None, discard: bool = False) -> RepoSession:
+        """Go to a branch, tag or commit; arrays and stores that were taken from the checkout before take no writes any more.
 
         Parameters
         ----------
@@ -117,6 +117,8 @@ class IcechunkRepo(icechunk.Repository):
             A branch, a tag or the id of a commit.
         writable
             Whether to write there; by default on a branch, unless the repo was opened read-only.
+        discard
+            Whether changes of the checkout before that are not committed may be dropped.
 
         Returns
         -------
@@ -129,24 +131,40 @@ class IcechunkRepo(icechunk.Repository):
             No such branch, tag or commit.
         ReadOnlyError
             ``writable=True`` on a tag, a commit, or a read-only repo.
+        ConflictError
+            The checkout before has changes that are not committed; it stays as it is.
         """
         with self._translated():
             kind = self._ref_kind(ref, self.list_branches(), self.list_tags(), writable)
-            if kind == "writable":
-                self._session = self.writable_session(ref)
-            else:
-                self._session = self.readonly_session(**_as_argument(kind, ref))
-            return self._session
+            self._require_clean(ref, discard=discard)
+            arrived = self.writable_session(ref) if kind == "writable" else self.readonly_session(**_as_argument(kind, ref))
+            return self._arrive(arrived)
 
-    async def checkout_async(self, ref: str = "main", *, writable: bool | None = None) -> RepoSession:
+    async def checkout_async(self, ref: str = "main", *, writable: bool | None = None, discard: bool = False) -> RepoSession:
         """Do what ``checkout`` does, for async callers."""
         with self._translated():
             kind = self._ref_kind(ref, await self.list_branches_async(), await self.list_tags_async(), writable)
+            self._require_clean(ref, discard=discard)
             if kind == "writable":
-                self._session = await self.writable_session_async(ref)
-            else:
-                self._session = await self.readonly_session_async(**_as_argument(kind, ref))
-            return self._session
+                return self._arrive(await self.writable_session_async(ref))
+            return self._arrive(await self.readonly_session_async(**_as_argument(kind, ref)))
+
+    def _require_clean(self, ref: str, *, discard: bool) -> None:
+        """Refuse to leave a checkout with changes that nobody said may be dropped."""
+        session = self._session
+        if discard or session is None or session.read_only or not session.has_uncommitted_changes:
+            return
+        raise ConflictError(
+            f"the checkout of {self.name} on the branch {session.branch} has changes that are not committed: repo.commit(...) keeps them, and "
+            f"repo.checkout({ref!r}, discard=True) drops them; nothing was changed"
+        )
+
+    def _arrive(self, session: RepoSession) -> RepoSession:
+        """Make a session the checkout, and let nothing more be written through the one before: it would be lost."""
+        if self._session is not None:
+            self._session.leave()
+        self._session = session
+        return session
 
     def _ref_kind(self, ref: str, branches: set[str], tags: set[str], writable: bool | None) -> RefKind:
         if ref in branches and ref in tags:

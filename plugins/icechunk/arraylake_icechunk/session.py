@@ -8,19 +8,44 @@ from icechunk import ConflictSolver, IcechunkStore
 from icechunk.session import ForkSession, Session
 from zarr.abc.store import Store
 
+from arraylake_core.errors import ConflictError
 from arraylake_icechunk.binding import Binding
 
 __all__ = ["RepoSession", "RepoStore"]
+
+
+class Checkout:
+    """Whether a session is still what the handle has checked out; all stores on the session share it.
+
+    Parameters
+    ----------
+    name
+        The full name of the repo.
+    """
+
+    __slots__ = ("left", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name, self.left = name, False
+
+    def require(self) -> None:
+        """Raise where another checkout has taken its place: what is written now would never be committed."""
+        if self.left:
+            raise ConflictError(
+                f"this session of {self.name} was left for another checkout: write through what repo.store and repo.root_group give now"
+            )
 
 
 class RepoSession(Session):
     """A session of a repo: Icechunk's, with every write of a ref under the repo's lock."""
 
     _binding: Binding
+    _checkout: "Checkout"
 
-    def __init__(self, session: Session, binding: Binding) -> None:
+    def __init__(self, session: Session, binding: Binding, checkout: "Checkout | None" = None) -> None:
         super().__init__(session._session)
         self._binding = binding
+        self._checkout = checkout or Checkout(binding.name)
 
     def __getstate__(self) -> object:
         self._binding.require_travel()
@@ -29,11 +54,16 @@ class RepoSession(Session):
     def __setstate__(self, state: object) -> None:
         super().__setstate__(state)
         self._binding = cast("dict[str, Binding]", state)["_binding"]
+        self._checkout = Checkout(self._binding.name)
 
     @property
     def store(self) -> IcechunkStore:
         """The session's zarr store."""
-        return RepoStore(super().store, self._binding)
+        return RepoStore(super().store, self._binding, self._checkout)
+
+    def leave(self) -> None:
+        """Refuse writes from now on, through every store that was taken from it: another checkout has taken its place."""
+        self._checkout.left = True
 
     def commit(
         self,
@@ -89,6 +119,8 @@ def _checked[**P, T](write: Callable[Concatenate[IcechunkStore, P], T]) -> Calla
 
     @wraps(write)
     def checked(store: IcechunkStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if isinstance(store, RepoStore):
+            store.checkout.require()
         store._check_writable()
         return write(store, *args, **kwargs)
 
@@ -113,9 +145,9 @@ class RepoStore(IcechunkStore):
     set_virtual_refs_arr = _checked(IcechunkStore.set_virtual_refs_arr)
     set_virtual_refs_arr_async = _checked(IcechunkStore.set_virtual_refs_arr_async)
 
-    def __init__(self, store: IcechunkStore, binding: Binding, *, read_only: bool | None = None) -> None:
+    def __init__(self, store: IcechunkStore, binding: Binding, checkout: Checkout, *, read_only: bool | None = None) -> None:
         super().__init__(store._store, read_only)
-        self._binding = binding
+        self._binding, self.checkout = binding, checkout
 
     def __getstate__(self) -> object:
         self._binding.require_travel()
@@ -123,7 +155,7 @@ class RepoStore(IcechunkStore):
 
     def with_read_only(self, read_only: bool = False) -> Store:
         """Return a store on the same session that takes writes or refuses them."""
-        store = RepoStore(self, self._binding, read_only=read_only)
+        store = RepoStore(self, self._binding, self.checkout, read_only=read_only)
         store._is_open = False
         return store
 
@@ -137,4 +169,4 @@ class RepoStore(IcechunkStore):
     def session(self) -> Session:
         """The session that the store belongs to."""
         session = super().session
-        return session if isinstance(session, ForkSession) else RepoSession(session, self._binding)
+        return session if isinstance(session, ForkSession) else RepoSession(session, self._binding, self.checkout)

@@ -321,7 +321,7 @@ def test_a_full_disk_refuses_a_commit_and_nothing_changes(tmp_path):
                 repo.commit("Too much")
             except Exception as error:
                 print("space" in str(error), dict(client.get_repo("me/ocean").branches) == head)
-            repo.checkout("main")
+            repo.checkout("main", discard=True)
             print(client.get_repo("me/ocean").root_group["t"][0, :3].tolist())
     """
     (tmp_path / "script.py").write_text(textwrap.dedent(script))

@@ -137,9 +137,14 @@ class AsyncRepo:
     # The checkout
 
     async def checkout(
-        self, ref: str = "main", *, writable: bool | None = None, expires_in: timedelta = DEFAULT_LIFETIME
+        self,
+        ref: str = "main",
+        *,
+        writable: bool | None = None,
+        expires_in: timedelta = DEFAULT_LIFETIME,
+        discard: bool = False,
     ) -> Session:
-        """Go to a branch, tag or commit; what was not committed in the checkout before is dropped.
+        """Go to a branch, tag or commit; arrays and stores that were taken from the checkout before take no writes any more.
 
         Parameters
         ----------
@@ -149,6 +154,8 @@ class AsyncRepo:
             Whether to write there; by default on a branch, unless the repo was opened read-only.
         expires_in
             How long the session lasts; seven days at most.
+        discard
+            Whether changes of the checkout before that are not committed may be dropped. A session that other processes write to stays, and loses nothing.
 
         Raises
         ------
@@ -156,9 +163,12 @@ class AsyncRepo:
             No such branch, tag or commit.
         ReadOnlyError
             ``writable=True`` on a tag, a commit, or a read-only repo.
+        ConflictError
+            The checkout before has changes that are not committed; it stays as it is.
         """
         expires = end_of(expires_in)
         found = await find_ref(self._binding, ref)
+        self._require_clean(ref, discard=discard)
         if writable:
             self._binding.require_writable()
             if found.family != "branch":
@@ -177,6 +187,14 @@ class AsyncRepo:
         await self._leave()
         self._session = session
         return session
+
+    def _require_clean(self, ref: str, *, discard: bool = False) -> None:
+        """Refuse to leave a checkout with changes that nobody said may be dropped."""
+        if not discard and self._session is not None and self._session.would_lose:
+            raise ConflictError(
+                f"the checkout of {self.name} on the branch {self._session.branch} has changes that are not committed: repo.commit(...) keeps them, and "
+                f"repo.checkout({ref!r}, discard=True) drops them; nothing was changed"
+            )
 
     async def _leave(self) -> None:
         """Let nothing more be written through the checkout that there was, unless others write to it too."""
@@ -300,6 +318,8 @@ class AsyncRepo:
                     "or make the branch with checkout=False"
                 )
             goes_along = False
+        if checkout and not goes_along:
+            self._require_clean(name)
         await create_ref(self._binding, "branch", name, commit)
         if checkout:
             if goes_along and session is not None:

@@ -135,7 +135,10 @@ async def fetch(
     key = chunk_key(ref.digest)
     if (first, last) != (0, ref.length):
         return await binding.objects.get_range(key, first, last)
-    return await binding.objects.get_whole(key, ref.length)
+    data = await binding.objects.get_whole(key, ref.length)
+    large = len(data) > _AT_ONCE_BYTES
+    check = binding.reader.checked
+    return await asyncio.to_thread(check, data, ref.digest, key) if large else check(data, ref.digest, key)
 
 
 async def require_groups(session: Session, path: str, *, replaced: bool = False) -> None:

@@ -66,7 +66,7 @@ class Reader:
         key = snapshot_key(digest)
 
         def decode(data: bytes) -> tuple[Snapshot, int]:
-            return decode_object(self._checked(data, digest, key), Snapshot, self.where(key)), 2 * len(data) + 1000
+            return decode_object(self.checked(data, digest, key), Snapshot, self.where(key)), 2 * len(data) + 1000
 
         return await self._load(key, decode)
 
@@ -75,7 +75,7 @@ class Reader:
         key = snapshot_key(digest)
 
         def decode(data: bytes) -> tuple[Table, int]:
-            table = Table(decode_object(self._checked(data, digest, key), NodeTable, self.where(key)).nodes)
+            table = Table(decode_object(self.checked(data, digest, key), NodeTable, self.where(key)).nodes)
             return table, sum(500 + sum(map(len, node.documents.values())) + _grid_size(node) for node in table.nodes)
 
         return await self._load(key, decode)
@@ -85,7 +85,7 @@ class Reader:
         key = manifest_key(digest)
 
         def decode(data: bytes) -> tuple[Shard, int]:
-            shard = Shard(decode_object(self._checked(data, digest, key), ShardColumns, self.where(key)))
+            shard = Shard(decode_object(self.checked(data, digest, key), ShardColumns, self.where(key)))
             return shard, shard.nbytes
 
         return await self._load(key, decode)
@@ -121,7 +121,8 @@ class Reader:
                 shard = Shard(value)
                 self._keep(manifest_key(digest), shard, shard.nbytes)
 
-    def _checked(self, data: bytes, digest: bytes, key: str) -> bytes:
+    def checked(self, data: bytes, digest: bytes, key: str) -> bytes:
+        """Return an object's bytes; StorageError where they are not those that were written, which the digest tells."""
         if digest_of(data) != digest:
             raise StorageError(
                 f"{self.where(key)} is not what was written: it was overwritten or cut off; restore it from a backup"

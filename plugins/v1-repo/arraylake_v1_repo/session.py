@@ -436,6 +436,12 @@ class Session:
                 self._gate = None
             mine.set_result(None)
 
+    @property
+    def would_lose(self) -> bool:
+        """Whether leaving it would lose changes that could still be committed."""
+        is_over = self._ended is not None or self.expires is None or self.expires <= utc_now()
+        return bool(self.changes) and not (self.shared or is_over)
+
     async def leave(self) -> None:
         """Refuse writes from now on: another checkout has taken its place. A session that others write to goes on."""
         if not self.read_only and not self.shared:

@@ -177,10 +177,15 @@ class Repo:
         return Group(sync(self._aio.root_group()))
 
     def checkout(
-        self, ref: str = "main", *, writable: bool | None = None, expires_in: timedelta = DEFAULT_LIFETIME
+        self,
+        ref: str = "main",
+        *,
+        writable: bool | None = None,
+        expires_in: timedelta = DEFAULT_LIFETIME,
+        discard: bool = False,
     ) -> BlockingSession:
-        """Go to a branch, tag or commit; what was not committed in the checkout before is dropped."""
-        return BlockingSession(run(self._aio.checkout(ref, writable=writable, expires_in=expires_in)))
+        """Go to a branch, tag or commit; changes that are not committed must be committed before, or dropped by ``discard``."""
+        return BlockingSession(run(self._aio.checkout(ref, writable=writable, expires_in=expires_in, discard=discard)))
 
     def commit(self, message: str, *, metadata: dict[str, object] | None = None, on_conflict: OnConflict = "raise") -> str | None:
         """Commit what changed in the checkout; return the id of the commit, or None where nothing changed."""
