@@ -202,6 +202,14 @@ def test_a_token_for_one_repo_sees_no_other(lake: Peopled) -> None:
     assert service.ask("POST", "/orgs/acme/repos", token, body={"name": "more"}).status == 403
 
 
+def test_a_token_that_is_checked_comes_with_its_times(lake: Peopled) -> None:
+    """As official clients ask for their own."""
+    token = lake.tokens["reader"]
+    found = lake.service.ask("GET", f"/orgs/acme/api-clients/authenticate?token={token}", token).json
+    assert (found["email"], found["expiration"]) == ("reader@example.org", None)
+    assert found["created"] == next(one["created"] for one in lake.service.ask("GET", "/orgs/acme/api-clients", token).json)
+
+
 def test_p20_nobody_raises_themselves(lake: Peopled) -> None:
     service, tokens = lake.service, lake.tokens
     writer, admin = tokens["writer"], tokens["admin"]

@@ -61,7 +61,14 @@ async def authenticate_token(call: Call) -> CheckedToken:
     principal = await call.catalog.authenticate(call.asked(TokenQuery).token)
     if principal is None or not principal.belongs_to(call.org) or principal.user_id != call.principal.user_id:
         raise AuthenticationError("the token is unknown, expired or revoked, or is not yours: ask for a new one")
-    return CheckedToken(id=principal.id, email=principal.email, expiration=principal.expiration)
+    listed = next((token for token in await call.catalog.list_tokens(call.org) if token.id == principal.id), None)
+    return CheckedToken(
+        id=principal.id,
+        email=principal.email,
+        created=listed.created if listed else None,
+        expiration=principal.expiration,
+        last_used=listed.last_used if listed else None,
+    )
 
 
 ROUTES = (
