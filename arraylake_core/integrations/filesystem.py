@@ -15,6 +15,7 @@ from arraylake_core.errors import InvalidNameError, InvalidOptionError, NotFound
 from arraylake_core.integrations.keys import file_size, is_directory, keys_below, names_in, read
 from arraylake_core.integrations.url import PROTOCOL, RepoUrl
 from arraylake_core.integrations.versions import Version, Versions
+from arraylake_core.loops import on_shared_loop
 from arraylake_core.names import shown
 
 if TYPE_CHECKING:
@@ -175,7 +176,8 @@ class ArraylakeFileSystem(AsyncFileSystem, metaclass=_Keyed):  # type: ignore[mi
         kind = type(self)
         return {"cls": f"{kind.__module__}:{kind.__name__}", "protocol": PROTOCOL, "args": (), **options}
 
-    # Finding what is there
+    # Finding what is there. The catalog is asked on the loop that blocking callers share, which closes its connections when the process ends; fsspec's
+    # own loop is never shut down.
 
     async def _info(self, path: str, **options: object) -> Info:
         with _missing():
@@ -183,7 +185,7 @@ class ArraylakeFileSystem(AsyncFileSystem, metaclass=_Keyed):  # type: ignore[mi
             name = str(self._strip_protocol(path))
             if not url.repo:
                 if url.org:
-                    await self._client.list_repos(url.org, page=1, size=1)
+                    await on_shared_loop(self._client.list_repos(url.org, page=1, size=1))
                 return _directory(name)
             version = await self._versions.at(url)
             if not url.path:
@@ -225,8 +227,8 @@ class ArraylakeFileSystem(AsyncFileSystem, metaclass=_Keyed):  # type: ignore[mi
 
     async def _directories(self, org: str) -> list[Info]:
         if not org:
-            return [_directory(each.name) for each in await self._client.list_orgs()]
-        repos = await self._client.list_repos(org)
+            return [_directory(each.name) for each in await on_shared_loop(self._client.list_orgs())]
+        repos = await on_shared_loop(self._client.list_repos(org))
         return [{**_directory(repo.full_name), "kind": repo.kind, "description": repo.description} for repo in repos]
 
     async def _find(

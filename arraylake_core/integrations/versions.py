@@ -110,7 +110,7 @@ def _check_out(handle: "RepoHandle", ref: str | None, url: RepoUrl) -> Version:
         handle.checkout("main" if ref is None else ref, writable=False)
     except ArraylakeError as error:
         if handle.branches:
-            raise _with_hint(error, url) from None
+            raise _with_hint(error, url, handle) from None
         if ref is not None:
             raise RefNotFoundError(str(error)) from error
         # A kind without branches keeps no versions: its store is what there is.
@@ -118,8 +118,10 @@ def _check_out(handle: "RepoHandle", ref: str | None, url: RepoUrl) -> Version:
     return Version(handle.store, handle.status().base)
 
 
-def _with_hint(error: ArraylakeError, url: RepoUrl) -> ArraylakeError:
-    if not isinstance(error, RefNotFoundError) or not url.ref or not url.path:
+def _with_hint(error: ArraylakeError, url: RepoUrl, handle: "RepoHandle") -> ArraylakeError:
+    # Where the ref was written with its slashes, its first part alone was taken for the ref.
+    written = f"{url.ref}/{url.path}/"
+    meant = [name for name in (*handle.branches, *handle.tags) if written.startswith(f"{name}/")]
+    if not isinstance(error, RefNotFoundError) or not meant:
         return error
-    longer = url._replace(ref=f"{url.ref}/{url.path.partition('/')[0]}", path="")
-    return RefNotFoundError(f"{error}. A slash in a ref is written %2F, as in {longer}")
+    return RefNotFoundError(f"{error}. A slash in a ref is written %2F, as in {url._replace(ref=meant[0], path='')}")

@@ -1,7 +1,7 @@
 """The xarray engine ``arraylake``: ``xr.open_dataset("org/repo", engine="arraylake", ref=..., group=...)``, or with an ``al://`` URL."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, cast
 
 from xarray.backends import BackendEntrypoint
 
@@ -10,7 +10,8 @@ from arraylake_core.integrations.url import PROTOCOL, RepoUrl
 from arraylake_core.names import join_prefix, parse_repo_name, shown
 
 if TYPE_CHECKING:
-    from xarray import Dataset
+    from xarray import Dataset, DataTree
+    from zarr.abc.store import Store
 
     from arraylake_core.client.sync import Client
 
@@ -20,6 +21,7 @@ __all__ = ["ArraylakeEntrypoint"]
 class ArraylakeEntrypoint(BackendEntrypoint):
     """Opens a group of a repo at a branch, tag or commit; xarray asks for it by the name of the engine."""
 
+    supports_groups = True
     description = "Open a repo of arraylake-core, at a branch, tag or commit"
     open_dataset_parameters = (
         "filename_or_obj",
@@ -76,15 +78,11 @@ class ArraylakeEntrypoint(BackendEntrypoint):
         """
         import xarray
 
-        from arraylake_core.client.sync import Client
-
-        url = _named(filename_or_obj, ref, group)
-        repo = (client or Client()).get_repo(url.full_name, read_only=True)
-        repo.checkout(url.ref or "main", writable=False)
+        store, path = _opened(filename_or_obj, ref, group, client)
         return xarray.open_dataset(
-            repo.store,  # type: ignore[arg-type]  # xarray's zarr engine takes a zarr store
+            store,  # type: ignore[arg-type]  # xarray's zarr engine takes a zarr store
             engine="zarr",
-            group=url.path or None,
+            group=path,
             consolidated=False,
             mask_and_scale=mask_and_scale,
             decode_times=decode_times,
@@ -97,9 +95,43 @@ class ArraylakeEntrypoint(BackendEntrypoint):
             cache=False,
         )
 
+    def open_datatree(
+        self,
+        filename_or_obj: object,
+        *,
+        ref: str | None = None,
+        group: str | None = None,
+        client: "Client | None" = None,
+        **options: object,
+    ) -> "DataTree":
+        """Open a group of a repo with all groups below it.
+
+        Parameters
+        ----------
+        filename_or_obj, ref, group, client
+            As in ``open_dataset``.
+        **options
+            As ``xarray.open_datatree`` has them.
+        """
+        import xarray
+
+        store, path = _opened(filename_or_obj, ref, group, client)
+        open_datatree = cast("Callable[..., DataTree]", xarray.open_datatree)
+        return open_datatree(store, engine="zarr", group=path, consolidated=False, chunks=None, cache=False, **options)
+
     def guess_can_open(self, filename_or_obj: object) -> bool:
         """Tell whether this is an ``al://`` URL: a name like ``org/repo`` may be a file, so that the engine is asked for by name there."""
         return isinstance(filename_or_obj, str) and filename_or_obj.startswith(f"{PROTOCOL}://")
+
+
+def _opened(given: object, ref: str | None, group: str | None, client: "Client | None") -> "tuple[Store, str | None]":
+    """Return the zarr store of the version that is to be opened, and the path of the group in it."""
+    from arraylake_core.client.sync import Client
+
+    url = _named(given, ref, group)
+    repo = (client or Client()).get_repo(url.full_name, read_only=True)
+    repo.checkout(url.ref or "main", writable=False)
+    return repo.store, url.path or None
 
 
 def _named(given: object, ref: str | None, group: str | None) -> RepoUrl:

@@ -41,6 +41,15 @@ def test_xarray_opens_urls(lake):
         xr.testing.assert_identical(opened.load(), daily())
 
 
+def test_xarray_opens_trees(lake):
+    for opened in (
+        xr.open_datatree("al://me/ocean@v1", engine="arraylake", client=lake.client),
+        xr.open_datatree("al://me/ocean@v1", engine="zarr", consolidated=False, **options(lake)),
+    ):
+        assert set(opened.groups) == {"/", "/daily"}
+        xr.testing.assert_identical(opened["daily"].to_dataset().load(), daily())
+
+
 def test_what_was_opened_stays_as_it_was(own, ocean):
     opened = xr.open_zarr("al://me/ocean/daily", consolidated=False, chunks={}, **options(own))
     array = zarr.open_array("al://me/ocean/daily/sst", mode="r", **options(own))
