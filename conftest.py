@@ -28,6 +28,7 @@ _REPEATED = re.compile(
     r"|test_plugin_new\.py::test_the_quick_part.*words[12]"
     r"|test_every_backend\.py::test_a_repo.*\[(?:minio|s3-compatible)-(?:icechunk|v1)-(?:oauth|aws|anonymous)"
     r"|catalog/test_processes\.py::.*postgres"
+    r"|test_long_files\.py::.*azure"
     r"|gcs/tests/test_kinds\.py::TestV1"
 )
 
