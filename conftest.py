@@ -29,6 +29,7 @@ _REPEATED = re.compile(
     r"|test_every_backend\.py::test_a_repo.*\[(?:minio|s3-compatible)-(?:icechunk|v1)-(?:oauth|aws|anonymous)"
     r"|catalog/test_processes\.py::.*postgres"
     r"|test_rolling_upgrade\.py::.*sqlite"
+    r"|test_long_files\.py::.*azure"
     r"|gcs/tests/test_kinds\.py::TestV1"
 )
 

@@ -1,9 +1,12 @@
 """Deleting all that is below a location, the same way for every repo kind."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arraylake_core.backends.credentials import AnonymousCredentials, CredentialProvider
+from arraylake_core.backends.current_files import CurrentFileSystem
 from arraylake_core.backends.object_store import open_object_store
 from arraylake_core.backends.object_store.azure import delete_singly, needs_single_deletes
 from arraylake_core.backends.storage import Location, StoragePlatform
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["remove_all"]
 
+_AT_ONCE = 8
 _TRIES = 3
 _FIRST_WAIT = 0.2
 
@@ -37,8 +41,7 @@ async def remove_all(platform: StoragePlatform, location: Location, credentials:
         if spec is not None and await _by_obstore(spec):
             await _remove_objects(await open_object_store(spec), spec)
         else:
-            filesystem = platform.filesystem(location, await credentials.get())
-            await asyncio.to_thread(filesystem.rm, platform.path(location), recursive=True)
+            await _remove_files(platform, location, credentials)
     except FileNotFoundError:
         return
     except ArraylakeError:
@@ -47,6 +50,41 @@ async def remove_all(platform: StoragePlatform, location: Location, credentials:
         raise StorageError(
             f"could not delete what is at {location.uri} ({type(error).__name__}): repair the access, then run it again"
         ) from None
+
+
+async def _remove_files(platform: StoragePlatform, location: Location, credentials: CredentialProvider) -> None:
+    current, path = await credentials.get(), platform.path(location)
+    if current.expiration is None:
+        await asyncio.to_thread(platform.filesystem(location, current).rm, path, recursive=True)
+    else:
+        await asyncio.to_thread(_remove_singly, CurrentFileSystem(platform, location, credentials), path)
+
+
+def _remove_singly(files: CurrentFileSystem, root: str) -> None:
+    """Delete all files below a path, each with the credentials of its time: one call for all would end with the set that it began with."""
+
+    def remove(path: str) -> None:
+        with suppress(FileNotFoundError):
+            files.use(lambda filesystem: filesystem.rm_file(path))
+
+    def listed(directory: str) -> list[dict[str, object]]:
+        try:
+            return list(files.use(lambda filesystem: filesystem.ls(directory, detail=True)))
+        except FileNotFoundError:
+            return []
+
+    level, directories = [root], list[str]()
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="arraylake-removal") as pool:
+        while level:
+            directories += level
+            found = [entry for entries in pool.map(listed, level) for entry in entries]
+            level = [str(entry["name"]) for entry in found if entry["type"] == "directory" and entry["name"] not in level]
+            for _ in pool.map(remove, [str(entry["name"]) for entry in found if entry["type"] != "directory"]):
+                pass
+    # In the object stores of fsspec, which are asynchronous, directories are no more than parts of names, and have gone with their files.
+    for directory in reversed(directories) if not files.get().async_impl else ():
+        with suppress(OSError, NotImplementedError):
+            files.get().rmdir(directory)
 
 
 async def _by_obstore(spec: "ObjectStoreSpec") -> bool:

@@ -203,7 +203,7 @@ def _described(description: PluginDescription) -> "Group":
 
 def _options(options: list[OptionField]) -> "Table":
     return table(
-        ("option", "type", "required", "secret", "default"),
+        ("option", "type", "required", "secret", "default", "help"),
         [
             (
                 option.name,
@@ -211,6 +211,7 @@ def _options(options: list[OptionField]) -> "Table":
                 "yes" if option.required else "no",
                 "yes" if option.secret else "no",
                 "" if option.default is None else msgspec.json.encode(option.default).decode().strip('"'),
+                option.help,
             )
             for option in options
         ],

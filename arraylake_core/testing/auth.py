@@ -4,6 +4,7 @@ import asyncio
 import logging
 import pickle
 import re
+import threading
 import traceback
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -153,14 +154,18 @@ class AuthMethodTests:
         """Before it ends, by one refresh however many ask, and nobody waits for it."""
         if isinstance(await self._credentials(), AnonymousCredentials):
             pytest.skip("anonymous credentials never expire")
-        source, ahead = ExpiringCredentials(_Counted(self), timedelta(hours=1)), timedelta()
+        method, ahead = _Counted(self), timedelta()
+        source = ExpiringCredentials(method, timedelta(hours=1))
         provider = CredentialProvider(source, clock=lambda: utc_now() + ahead)
         first = await provider.get()
         ahead = timedelta(minutes=50)
         assert await provider.get() is first
         assert source.minted == 1
         ahead = timedelta(minutes=58)
+        # Were anybody to wait, this would never end.
+        method.go.clear()
         assert all(one is first for one in await asyncio.gather(*(provider.get() for _ in range(20))))
+        method.go.set()
         second = await provider.get_lasting()
         assert all(one is second for one in await asyncio.gather(*(provider.get() for _ in range(20))))
         assert (source.minted, second is first) == (2, False)
@@ -203,12 +208,15 @@ class _Counted:
         self._kit = kit
         self.asked = 0
         self.ahead = timedelta()
+        self.go = threading.Event()
+        self.go.set()
 
     def clock(self) -> datetime:
         return utc_now() + self.ahead
 
     async def mint(self) -> Credentials:
         self.asked += 1
+        await asyncio.to_thread(self.go.wait)
         credentials = await self._kit._credentials()
         self.ahead = timedelta()
         return credentials

@@ -125,11 +125,13 @@ class TornWrite(Fault):
     Parameters
     ----------
     write
-        Which write it is, counted from 1; those after it are whole again.
+        Which write it is, counted from 1.
+    times
+        How many in a row; those after them are whole again.
     """
 
-    def __init__(self, write: int = 1) -> None:
-        self.write = write
+    def __init__(self, write: int = 1, times: int = 1) -> None:
+        self.write, self.times = write, times
         self.writes = 0
         self._lock = threading.Lock()
 
@@ -137,7 +139,7 @@ class TornWrite(Fault):
         """Return half of the bytes."""
         with self._lock:
             self.writes += 1
-            torn = self.writes == self.write
+            torn = self.write <= self.writes < self.write + self.times
         return body[: len(body) // 2] if torn else body
 
 

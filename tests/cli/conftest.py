@@ -70,6 +70,16 @@ class Shelf(StoragePlatform):
 
 
 class KeyConfig(msgspec.Struct, frozen=True):
+    """The key of a shelf.
+
+    Parameters
+    ----------
+    owner
+        Whose it is.
+    passphrase, second
+        What opens the shelf.
+    """
+
     owner: str
     passphrase: Secret
     second: Secret | None = None

@@ -321,6 +321,8 @@ def test_a_plugin_is_shown_with_the_options_of_its_backends(run: Run) -> None:
         ("second", False, True),
     ]
     assert run("plugins", "show", "key", "-o", "json").json["plugin"]["name"] == "shelf"
+    assert method["options"][1]["help"] == "What opens the shelf."
+    assert "What opens the shelf." in run("plugins", "show", "shelf").out
 
 
 def test_settings(run: Run, uri: str) -> None:

@@ -178,6 +178,29 @@ def test_p25_odd_distributions_side_by_side_harm_nobody_and_each_is_named(site):
     assert "\u202e" not in table
 
 
+def test_p25_a_client_works_beside_odd_distributions(site):
+    """From the first line to a commit; what a broken or a doubled one provides is refused with its name, when it is asked for."""
+    script = """
+    from arraylake_core import Client
+    from arraylake_core.errors import PluginError
+    with Client("memory://") as client:
+        client.create_bucket_config(org="me", nickname="own", uri="memory://beside")
+        repo = client.create_repo("me/ocean", kind="v1", bucket_config_nickname="own")
+        repo.root_group.attrs["title"] = "Ocean"
+        print(bool(repo.commit("A title")), client.get_repo("me/ocean").root_group.attrs["title"])
+        for method in ("hmac", "acme-broken"):
+            try:
+                client.create_bucket_config(org="me", nickname="keys", uri="s3://lake", auth_config={"method": method})
+            except PluginError as error:
+                print(type(error).__name__, "acme" in str(error))
+    """
+    assert run(site, sys.executable, "-c", textwrap.dedent(script)).splitlines() == [
+        "True Ocean",
+        "PluginConflictError True",
+        "PluginLoadError True",
+    ]
+
+
 def test_p25_what_others_provide_is_there_while_a_slow_plugin_loads(site):
     script = """
     from arraylake_core.errors import PluginConflictError

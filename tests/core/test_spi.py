@@ -3,11 +3,13 @@
 ``python tests/core/test_spi.py`` writes tests/core/spi.json anew, once CHANGELOG.md tells of what has changed.
 """
 
+import ast
 import json
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from string import Template
 
 import griffe
 
@@ -16,6 +18,45 @@ from arraylake_core import hookspecs
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).with_name("spi.json")
 PUBLIC = ("arraylake_core.backends", "arraylake_core.hookspecs", "arraylake_core.testing")
+
+
+# What plugins may import, as docs/plugin-author-guide.md says: these modules, and those below them.
+IMPORTABLE = (*PUBLIC, *(f"arraylake_core.{name}" for name in ("errors", "loops", "models", "names", "secret")))
+
+
+def imported(source: str) -> Iterator[str]:
+    """Return what a module imports of the core, each as a path; a name is private where a part of it is."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("arraylake_core"):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("arraylake_core"))
+
+
+def plugins_of_strangers() -> dict[str, str]:
+    """Return the modules of the examples, and of what ``plugins new`` writes, with their tests."""
+    found = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "examples").glob("*/*/**/*.py")}
+    words = {"name": "shelf", "package": "arraylake_shelf", "title": "Shelf", "core": "0.1", "spi": "1"}
+    for path in (ROOT / "arraylake_core" / "templates").rglob("*.py.tmpl"):
+        found[str(path.relative_to(ROOT))] = Template(path.read_text()).substitute(words)
+    return found
+
+
+def test_plugins_of_strangers_import_what_is_public():
+    modules = plugins_of_strangers()
+    assert len(modules) > 15
+    wrong = []
+    for path, source in modules.items():
+        for name in imported(source):
+            public = name == "arraylake_core.Client" or any(name.startswith(f"{module}.") for module in IMPORTABLE)
+            if not public or any(part.startswith("_") for part in name.split(".")):
+                wrong.append((path, name))
+    assert wrong == []
+
+
+def test_the_guide_lists_what_plugins_may_import():
+    guide = (ROOT / "docs" / "plugin-author-guide.md").read_text()
+    assert [module for module in IMPORTABLE if f"`{module}`" not in guide] == []
 
 
 def interface() -> dict[str, str]:

@@ -8,7 +8,7 @@ import zarr
 
 from arraylake_core import Client
 from arraylake_core.errors import AlreadyExistsError, InvalidOptionError, StorageError
-from arraylake_core.testing import RepoStoreTests, UnversionedRepoKindTests
+from arraylake_core.testing import RepoFaultTests, RepoStoreTests, UnversionedRepoKindTests
 
 KIND = "plain-zarr"
 
@@ -43,6 +43,13 @@ class TestInMemory(UnversionedRepoKindTests):
 
 class TestStore(RepoStoreTests):
     """What zarr holds a store to."""
+
+    kind = KIND
+    versioned = False
+
+
+class TestInTrouble(RepoFaultTests):
+    """On a directory where things go wrong: it has no versions to keep whole, and says of each write that it failed."""
 
     kind = KIND
     versioned = False

@@ -13,6 +13,7 @@ from tests.servers.troubled_proxy import troubled_proxy
 
 class TestOnS3(RepoFaultTests):
     kind = "icechunk"
+    torn = 1
 
     @pytest.fixture
     def trouble(self, seaweedfs: SeaweedFS) -> Iterator[Trouble]:

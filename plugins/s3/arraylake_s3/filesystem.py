@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, NoReturn
 
 from aiobotocore.session import AioSession
+from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
 from arraylake_core.backends import AnonymousCredentials, Credentials, S3Credentials
@@ -50,6 +51,10 @@ for _name in ("botocore.auth", "botocore.endpoint", "aiobotocore.endpoint"):
     logging.getLogger(_name).addFilter(_WithoutSessionTokens())
 
 
+class _ObjectDeniedError(PermissionError):
+    """A single object is denied."""
+
+
 class KeyedS3FileSystem(S3FileSystem):  # type: ignore[misc]
     """s3fs, with the keys in a botocore session instead of its storage options, which it would print, cache and pickle."""
 
@@ -77,6 +82,23 @@ class KeyedS3FileSystem(S3FileSystem):  # type: ignore[misc]
             kind = PermissionError if code == "AccessDenied" else OSError
             raise kind(f"{len(refused)} objects were not deleted: {code}")
         return answer
+
+    async def _info(self, path: str, *options: object, **kwargs: object) -> object:
+        """Look at an object; that it is denied is told apart from a listing that is."""
+        try:
+            return await super()._info(path, *options, **kwargs)
+        except PermissionError as error:
+            raise _ObjectDeniedError(*error.args) from error.__cause__
+
+    async def _find(self, path: str, *options: object, detail: bool = False, **kwargs: object) -> object:
+        """Find all below a prefix; where there is nothing, s3fs looks for an object of that name, which keys for the prefix may not."""
+        try:
+            return await super()._find(path, *options, detail=detail, **kwargs)
+        except _ObjectDeniedError:
+            return {} if detail else []
+
+    # s3fs binds its own.
+    find = sync_wrapper(_find)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

@@ -11,13 +11,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from arraylake_core.backends.current_files import CurrentFileSystem
 from arraylake_core.errors import ArraylakeError, StorageError
 from arraylake_v1_repo.objects import ObjectInfo, aside, failed, is_aside, whole
 
 if TYPE_CHECKING:
     from fsspec.spec import AbstractFileSystem
 
-    from arraylake_core.backends import CredentialProvider, Credentials, Location, StoragePlatform
+    from arraylake_core.backends import CredentialProvider, Location, StoragePlatform
 
 __all__ = ["FsspecObjects"]
 
@@ -28,11 +29,9 @@ _PERMANENT = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirecto
 
 
 class _Threads(threading.local):
-    """What each thread has for itself: many fsspec file systems, paramiko's among them, can't be shared between threads."""
+    """What each thread knows for itself."""
 
     def __init__(self) -> None:
-        self.filesystem: AbstractFileSystem | None = None
-        self.credentials: Credentials | None = None
         self.made: set[str] = set()
 
 
@@ -51,6 +50,7 @@ class FsspecObjects:
     def __init__(self, platform: "StoragePlatform", location: "Location", credentials: "CredentialProvider") -> None:
         self._platform, self._location, self._credentials = platform, location, credentials
         self._root = platform.path(location)
+        self._files = CurrentFileSystem(platform, location, credentials)
         self._threads = _Threads()
         self._pool: ThreadPoolExecutor | None = None
         self._pid = 0
@@ -112,10 +112,11 @@ class FsspecObjects:
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; missing ones do no harm."""
 
-        def remove(filesystem: "AbstractFileSystem") -> None:
+        def remove(_: "AbstractFileSystem") -> None:
             for key in keys:
+                # There may be more of them than one set of credentials lives for.
                 with suppress(FileNotFoundError):
-                    filesystem.rm_file(self._path(key))
+                    self._files.get().rm_file(self._path(key))
 
         await self._run("delete", keys[0] if keys else "", remove)
 
@@ -149,7 +150,7 @@ class FsspecObjects:
         filesystem.invalidate_cache()
         return [
             ObjectInfo(key, _size(info), _modified(filesystem, path, info))
-            for path, info in _files(filesystem, self._path(prefix)).items()
+            for path, info in _files(self._files, self._path(prefix)).items()
             if is_aside(key := self._key(path)) is parts and (not prefix or key.startswith(f"{prefix}/"))
         ]
 
@@ -196,28 +197,18 @@ class FsspecObjects:
             filesystem.rm_file(path)
             filesystem.mv(draft, path)
 
-    def _filesystem(self) -> "AbstractFileSystem":
-        credentials = self._credentials.get_blocking()
-        mine = self._threads
-        if mine.filesystem is None or mine.credentials is not credentials:
-            mine.filesystem = self._platform.filesystem(self._location, credentials)
-            mine.credentials = credentials
-        return mine.filesystem
-
     def _attempt[T](self, what: str, key: str, step: "Callable[[AbstractFileSystem], T]") -> T:
         attempt, tries = 0, _TRIES
         while True:
             attempt += 1
             try:
-                filesystem = self._filesystem()
                 # The object stores of fsspec try again by themselves, for a long time.
-                tries = _TRIES_OF_STORES if filesystem.async_impl else _TRIES
-                return step(filesystem)
+                tries = _TRIES_OF_STORES if self._files.get().async_impl else _TRIES
+                return self._files.use(step)
             except (ArraylakeError, *_PERMANENT) as error:
                 raise failed(what, key, self.place, error) from None
             except Exception as error:  # noqa: BLE001 - every file system has errors of its own
-                # A broken connection is not mended by using it again.
-                self._threads.filesystem = None
+                self._files.forget()
                 if attempt >= tries:
                     raise failed(what, key, self.place, error) from None
                 time.sleep(_FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - nothing secret about it
@@ -228,8 +219,9 @@ class FsspecObjects:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._attempt, what, key, step)
 
 
-def _files(filesystem: "AbstractFileSystem", root: str) -> dict[str, dict[str, object]]:
+def _files(current: CurrentFileSystem, root: str) -> dict[str, dict[str, object]]:
     """Return what is known of each file below a path; a directory that can't be listed is an error, and none that vanishes."""
+    filesystem = current.get()
     if filesystem.async_impl:
         try:
             found = filesystem.find(root, detail=True)
@@ -243,7 +235,7 @@ def _files(filesystem: "AbstractFileSystem", root: str) -> dict[str, dict[str, o
         directory = directories.pop()
         try:
             # fsspec's own find passes directories that fail by in silence.
-            entries = filesystem.ls(directory, detail=True)
+            entries = current.get().ls(directory, detail=True)
         except FileNotFoundError:
             continue
         for info in entries:

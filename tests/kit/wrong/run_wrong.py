@@ -7,7 +7,7 @@ from arraylake_core import Client
 from arraylake_core.backends import AzureCredentials, Location
 from arraylake_core.plugins import default_registry
 from arraylake_core.secret import Secret
-from arraylake_core.testing import AuthMethodTests, RepoKindTests, StoragePlatformTests
+from arraylake_core.testing import AuthMethodTests, RepoFaultTests, RepoKindTests, StoragePlatformTests
 from arraylake_core.testing.directory import DirectoryOptions
 
 
@@ -60,6 +60,10 @@ class KindTests(RepoKindTests):
         """The same."""
 
 
+class FaultTests(RepoFaultTests):
+    """On a directory where things go wrong."""
+
+
 for _name in (
     "HonestPlatform", "DropsWrite", "ListsStale", "IgnoresCredentials", "LeaksSecret", "LosesPickledState", "WrongPrefix", "SwallowsErrors", "ForgetsDelete"
 ):  # fmt: skip
@@ -70,5 +74,7 @@ for _name, _kind in {
     "HonestKind": "icechunk", "NotAtomic": "not-atomic", "IgnoresReadOnly": "ignores-read-only", "KeepsWhatIsDestroyed": "keeps-what-is-destroyed"
 }.items():  # fmt: skip
     globals()[f"Test{_name}"] = type(f"Test{_name}", (KindTests,), {"kind": _kind})
+for _name, _kind in {"HonestUnderFaults": "v1", "SwallowsFailures": "swallows-failures"}.items():
+    globals()[f"Test{_name}"] = type(f"Test{_name}", (FaultTests,), {"kind": _kind})
 
 assert default_registry().repo_kind("not-atomic")
