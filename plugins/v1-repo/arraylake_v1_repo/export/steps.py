@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 __all__ = ["Room", "run_steps"]
 
 _SAVE_EVERY = 256
+_MOST_UNSAVED = 2 * _SAVE_EVERY
+"""No more steps begin where so many would have to be taken again: saving waits for the disk, and a cache runs far ahead of it."""
 
 
 class Room:
@@ -71,7 +73,7 @@ async def run_steps[T](
     done = saved = skip
 
     async def run(number: int, step: T, taken: int) -> None:
-        nonlocal done, saved
+        nonlocal done
         try:
             await do(step)
         finally:
@@ -82,7 +84,12 @@ async def run_steps[T](
             ahead.remove(done)
             done += 1
         if done - saved >= _SAVE_EVERY and not saving.locked():
-            async with saving:
+            await keep()
+
+    async def keep() -> None:
+        nonlocal saved
+        async with saving:
+            if done - saved >= _SAVE_EVERY:
                 now = done
                 await save(now)
                 saved = now
@@ -92,6 +99,8 @@ async def run_steps[T](
             number = 0
             async for step in steps:
                 if number >= skip:
+                    if done - saved >= _MOST_UNSAVED:
+                        await keep()
                     await turns.acquire()
                     taken = await room.take(weight(step))
                     group.create_task(run(number, step, taken))
