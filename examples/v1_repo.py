@@ -1,6 +1,7 @@
 """A V1 repo on real ocean data: branches, two writers in conflict, tags, time travel, and a NetCDF file that is read where it lies.
 
-Run ``uv run examples/v1_repo.py``. The repo ``me/ocean-v1`` stays on your disk; running it again adds no month twice, and plays the conflict anew.
+Run ``uv run examples/v1_repo.py``; with pip, it needs ``arraylake-core[all]``, ``arraylake-v1-repo[hdf]``, ``iris-sample-data`` and ``netcdf4``.
+The repo ``me/ocean-v1`` stays on your disk; running it again adds no month twice, and plays the conflict anew.
 """
 
 from collections.abc import Iterator

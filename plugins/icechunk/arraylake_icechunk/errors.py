@@ -79,9 +79,9 @@ def translate(error: icechunk.IcechunkError, name: str, place: str) -> Arraylake
         return StorageError(f"the repository at {place} was written by a newer Icechunk: upgrade the icechunk package ({said})")
     text = str(error)
     if _FULL.search(text):
-        return StorageError(f"no space is left at {place}: nothing was committed; make room, then commit again")
+        return StorageError(f"no space is left at {place}: nothing was committed; make room, then try again")
     if _READ_ONLY.search(text):
-        return StorageError(f"{place} can't be written to: nothing was committed; make it writable, then commit again")
+        return StorageError(f"{place} can't be written to: nothing was committed; make it writable, then try again")
     if _NO_PAYER.search(text):
         return StorageError(
             f"who requests anything at {place} pays for it, and Icechunk has no way to say who that is: take a V1 repo, or another bucket"

@@ -114,6 +114,10 @@ class FilePlatform(StoragePlatform):
         _remove_empty(missing)
         report.safe_for_concurrent_writes = report.writable
         report.notes = [_LOCKED] if report.writable else []
+        if missing and report.writable:
+            report.notes.append(
+                f"{missing[-1]} does not exist: the first repo makes it. Is the path right, and is the disk that it is meant for mounted?"
+            )
         return report
 
 

@@ -36,12 +36,15 @@ def place(directory: Path, prefix: str = "place") -> Location:
 async def test_a_probe_of_a_directory_that_is_not_there_makes_none(tmp_path, provider):
     report = await FILE.probe(place(tmp_path / "new" / "with space" / "Bücher", "deep/er"), provider)
     assert report.ok
+    assert f"{tmp_path / 'new'} does not exist" in report.notes[-1]
     assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_probe_keeps_directories_that_were_there(tmp_path, provider):
     (tmp_path / "lake" / "place" / "empty").mkdir(parents=True)
-    assert (await FILE.probe(place(tmp_path / "lake"), provider)).ok
+    report = await FILE.probe(place(tmp_path / "lake"), provider)
+    assert report.ok
+    assert not any("does not exist" in note for note in report.notes)
     assert [path.name for path in (tmp_path / "lake" / "place").iterdir()] == ["empty"]
 
 

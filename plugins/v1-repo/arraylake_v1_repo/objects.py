@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from arraylake_core.backends import AnonymousCredentials, ObjectStoreSpec, SignedCredentials, SignsRequests
 from arraylake_core.backends.object_store import open_object_store
 from arraylake_core.backends.object_store.azure import delete_singly, needs_single_deletes
-from arraylake_core.errors import ArraylakeError, StorageError
+from arraylake_core.errors import ArraylakeError, CredentialsError, StorageError
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -317,10 +317,19 @@ def is_aside(path: str) -> bool:
     return path.endswith(".part") and "~~" in path
 
 
+# How obstore and fsspec call it when a store refuses who asks; a disk that does so has no credentials, but an owner.
+_REFUSALS = frozenset({"PermissionDeniedError", "UnauthenticatedError"})
+
+
 def failed(what: str, key: str, place: str, error: Exception) -> ArraylakeError:
     """Return the error that users see for one of a store's library, whose own message may hold anything."""
     if isinstance(error, ArraylakeError):
         return error
+    if type(error).__name__ in _REFUSALS:
+        return CredentialsError(
+            f"the store refused the credentials for {place} when asked to {what} {key or 'the objects'} ({type(error).__name__}): check the bucket config's "
+            "auth_config with `arraylake-core bucket probe`, and what its owner may do there"
+        )
     return StorageError(
         f"could not {what} {key or 'the objects'} at {place} ({type(error).__name__}): look at the bucket, its credentials and the network, "
         "then try again"

@@ -11,9 +11,11 @@ import zarr
 from zarr.core.buffer import cpu
 from zarr.core.sync import sync
 
+from arraylake_core import Client
 from arraylake_core.errors import (
     AlreadyExistsError,
     ConflictError,
+    CredentialsError,
     InvalidNameError,
     InvalidOptionError,
     NotFoundError,
@@ -253,3 +255,18 @@ def test_a_virtual_source_that_changed(client, tmp_path: Path, change):
     with pytest.raises(StorageError, match="source.zarr/n/c/0"):
         zarr.open_array(repo.store, path="v/n", mode="r")[:]
     assert repo.branches["main"] == commit
+
+
+def test_a_secret_that_is_wrong_is_told_as_such(seaweedfs, bucket):
+    key, _ = seaweedfs.admin
+    with Client("memory://") as client:
+        client.create_bucket_config(
+            org="me",
+            nickname="wrong",
+            uri=f"s3://{bucket}/lake",
+            extra_config={"endpoint_url": seaweedfs.endpoint, "region_name": "us-east-1"},
+            auth_config={"method": "hmac", "access_key_id": key, "secret_access_key": "CANARY"},
+        )
+        with pytest.raises(CredentialsError, match="refused the credentials.*bucket probe") as caught:
+            client.create_repo("me/refused", bucket_config_nickname="wrong", kind="v1")
+    assert "CANARY" not in str(caught.value)
