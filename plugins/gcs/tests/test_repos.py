@@ -184,7 +184,7 @@ def test_p26_a_job_outlives_its_tokens(
     kind: str, google_config: GoogleTokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It goes on until the first has ended, and each is asked for once, however many threads write."""
-    monkeypatch.setattr(google_config, "seconds", 8)
+    monkeypatch.setattr(google_config, "seconds", 15)
     bucket = google_config.store.make_bucket(f"long-{uuid4().hex[:8]}")
     with Client("memory://") as client:
         place = {"uri": f"gs://{bucket}/lake", "extra_config": {"endpoint_url": google_config.store.endpoint}}
