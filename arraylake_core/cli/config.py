@@ -7,7 +7,7 @@ import msgspec
 import typer
 
 from arraylake_core import config
-from arraylake_core.cli.console import Output, OutputOption, emit, table
+from arraylake_core.cli.console import Output, OutputOption, emit, note, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,7 +38,7 @@ class ConfigPlace(msgspec.Struct, frozen=True, kw_only=True):
 
 @app.command("list")
 def list_settings(output: OutputOption = Output.TABLE) -> None:
-    """List the settings with their values, the secret ones as stars."""
+    """List the settings with their values, the secret ones as stars, and warn of names and values that can't be."""
     values = config.as_dict()
     settings = [
         SettingValue(
@@ -51,6 +51,8 @@ def list_settings(output: OutputOption = Output.TABLE) -> None:
         for setting in config.SETTINGS
     ]
     emit(settings, output, _settings)
+    for problem in config.problems():
+        note(f"warning: {problem}")
 
 
 @app.command("get")

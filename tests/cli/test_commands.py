@@ -335,6 +335,16 @@ def test_settings(run: Run, uri: str) -> None:
     assert run("config", "get", "plugins.disabled", "-o", "json").json == []
 
 
+def test_settings_that_nothing_reads_are_warned_of(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from arraylake_core import config
+
+    monkeypatch.setenv("ARRAYLAKE_SERVICE__REQUEST_PER_SECOND", "5")
+    config.refresh()
+    listed = run("config", "list", "-o", "json")
+    assert "service.requests_per_second" in {setting["name"] for setting in listed.json}
+    assert "warning: unknown setting 'service.request_per_second': did you mean 'service.requests_per_second'?" in listed.err
+
+
 def test_the_catalog_option_ends_with_the_command(run: Run) -> None:
     from arraylake_core import config
 
