@@ -198,6 +198,11 @@ class RepoModel(msgspec.Struct, kw_only=True):
     retain_data: bool = False
 
     @property
+    def may_write(self) -> bool:
+        """Whether the caller may write to it: a service says so in its record; the embedded catalog says nothing, and lets everybody."""
+        return not self.permissions or any("CAN_WRITE" in permission["actions"] for permission in self.permissions)
+
+    @property
     def full_name(self) -> str:
         """The name with the organization, ``org/repo``."""
         return f"{self.org}/{self.name}"

@@ -88,7 +88,7 @@ async def _permit_repo(call: "Call", need: Need, needed: Role) -> None:
     role = principal.role_on(facts.org, facts.repo_id, public=facts.is_public) if facts else None
     if facts is None or role is None:
         raise RepoNotFoundError(f"there is no repo {name}, or you may not see it: check the name, or ask an admin for access")
-    call.org, call.role = facts.org, role
+    call.org, call.repo, call.role = facts.org, facts.name, role
     _require(role, needed, need)
 
 

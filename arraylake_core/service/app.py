@@ -172,6 +172,7 @@ class _Service:
             services=self._services,
             principal=principal,
             path=dict(request.match_info),
+            repo=request.match_info.get("repo", ""),
             query=_query(request, route),
             body=None,
             headers=headers,
@@ -224,7 +225,7 @@ class _Service:
             if not route.changes:
                 found = await route.handler(call)
                 return found if isinstance(found, Answer) else Answer(found, route.status)
-            call.target = call.target or request.path
+            call.target = f"{call.org}/{call.repo}" if call.repo else request.path
             if route.check is not None:
                 await route.check(call)
             answer = await work.do(call, route, self._announcer, line, raw)
