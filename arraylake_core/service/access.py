@@ -95,7 +95,7 @@ async def _permit_repo(call: "Call", need: Need, needed: Role) -> None:
 def _require(role: Role | None, needed: Role, need: Need) -> None:
     if role is None or not role.covers(needed):
         yours = f"you are {role}" if role else "you have no role"
-        raise PermissionDeniedError(f"this needs to be done by a {need}, and {yours} here: ask an admin of the organization")
+        raise PermissionDeniedError(f"this needs the role of {need}, and {yours} here: ask an admin of the organization")
 
 
 async def visible_repos(catalog: "SqlCatalog", principal: Principal, org: str) -> frozenset[str] | None:

@@ -71,7 +71,13 @@ def make_app(
     for route in ROUTES:
         app.router.add_route(route.method, route.path, service.handler(route))
     app.cleanup_ctx.append(service.running)
+    app.on_response_prepare.append(_without_versions)
     return app
+
+
+async def _without_versions(request: web.Request, response: web.StreamResponse) -> None:
+    """Keep to itself which releases of Python and aiohttp a replica runs on."""
+    response.headers.popall("Server", None)
 
 
 class _Service:

@@ -66,6 +66,11 @@ def test_usage_errors_end_with_2() -> None:
     assert (result.returncode, result.stdout) == (2, "")
 
 
+def test_the_package_runs_as_a_module() -> None:
+    result = subprocess.run([sys.executable, "-m", "arraylake_core", "--version"], capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout.startswith("arraylake-core ")) == (0, True)
+
+
 def test_completion_is_offered() -> None:
     shown = run("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert shown.returncode == 0

@@ -193,7 +193,8 @@ def test_a_public_repo_is_for_everybody_who_is_logged_in(lake: Peopled) -> None:
 
 def test_a_token_for_one_repo_sees_no_other(lake: Peopled) -> None:
     service = lake.service
-    token = service.token("acme", "admin@example.org", Role.Writer, repos=["in-role"]).token.reveal()
+    with Client(service.uri, token=lake.tokens["admin"]) as client:
+        token = client.create_token("acme", "one", repos=["acme/in-role"]).token.reveal()
     assert service.ask("GET", "/repos/acme/in-role/open", token).status == 200
     assert service.ask("GET", "/repos/acme/in-keys", token).status == 404
     assert [repo["name"] for repo in service.ask("GET", "/orgs/acme/repos/paginated", token).json["items"]] == ["in-role"]
@@ -367,9 +368,12 @@ def test_the_audit_log_says_what_became_of_whom(lake: Peopled, tmp_path: Path) -
         client.set_repo_visibility("acme/in-role", public=False)
         client.modify_repo("acme/in-role", description="A repo")
         client.set_grant("acme/in-role", "reader@example.org", "writer")
-        (grant,) = client.list_grants("acme/in-role")
-        client.remove_grant("acme/in-role", grant.id)
-        client.remove_member("acme", lake.service.people["reader@example.org"].id)
+        client.remove_grant("acme/in-role", "reader@example.org")
+        client.remove_member("acme", "Reader@example.org")
+        with pytest.raises(NotFoundError, match="reader@example.org is not a member of 'acme'"):
+            client.remove_member("acme", "reader@example.org")
+        with pytest.raises(NotFoundError, match="reader@example.org is not granted a role on acme/in-role"):
+            client.remove_grant("acme/in-role", "reader@example.org")
         client.create_bucket_config(org="acme", nickname="disk", uri=f"file://{tmp_path}/lake")
         repo = client.create_repo("acme/vone", kind="v1", bucket_config_nickname="disk")
         repo.new_tag("begin")
