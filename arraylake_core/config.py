@@ -12,13 +12,13 @@ Examples
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from arraylake_core.errors import InvalidOptionError
-from arraylake_core.names import shown
+from arraylake_core.names import shown, suggestion
 from arraylake_core.secret import MASK
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "SETTINGS",
     "Setting",
     "as_dict",
+    "check_names",
     "get_bool",
     "get_entries",
     "get_float",
@@ -36,6 +37,7 @@ __all__ = [
     "get_str",
     "known",
     "paths",
+    "problems",
     "refresh",
     "set",
     "shown_value",
@@ -203,6 +205,10 @@ SETTINGS = (
 _PASSWORD = re.compile(r"(://[^/@:]*:)[^/@]*@")
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
+_SECTIONS = frozenset(setting.name.rpartition(".")[0] for setting in SETTINGS)
+
+# Variables that are read elsewhere: here and by donfig.
+_ELSEWHERE = frozenset({"token", "debug", "config", "root_config", "internal_inherit_config"})
 
 
 @cache
@@ -311,6 +317,67 @@ def shown_value(name: str) -> object:
     if known(name).secret and value:
         return MASK
     return _PASSWORD.sub(rf"\1{MASK}@", value) if isinstance(value, str) else value
+
+
+def check_names(*sections: str) -> None:
+    """Refuse names that files or variables set below these sections and that nothing reads, so that no rule is thought to hold that does not.
+
+    Sections of other names pass, which may be those of plugins, and so do variables such as ``ARRAYLAKE_SERVICE_HOST``, which Kubernetes makes.
+
+    Raises
+    ------
+    InvalidOptionError
+        There are some: all of them are named, and what may be meant.
+    """
+    guarded = (*(f"{section}." for section in sections),)
+    found = [f"{shown(name)}{hint}" for name, belongs, hint in _unknown() if name in sections or belongs.startswith(guarded)]
+    if found:
+        raise InvalidOptionError(
+            f"unknown settings, which nothing would follow: {'; '.join(found)}. Correct them, or take them out: "
+            "`arraylake-core config list` has all that there are, and `config path` says where they are read"
+        )
+
+
+def problems() -> list[str]:
+    """Return what is wrong with what files and variables set: names that nothing reads, and values of a wrong type."""
+    found = [f"unknown setting {shown(name)}{hint}" for name, _, hint in _unknown()]
+    readers = {bool: get_bool, float: get_float, list: get_entries, dict: get_mapping, str: get_str}
+    for setting in SETTINGS:
+        try:
+            if setting.kind is not list or not isinstance(_config().get(setting.name, None), str):
+                readers[setting.kind](setting.name)
+        except InvalidOptionError as error:
+            found.append(str(error))
+    return found
+
+
+def _unknown() -> Iterator[tuple[str, str, str]]:
+    """Return each name that is set and that no setting has, below which section it was meant to be, with a dot, and which setting may be meant."""
+    from difflib import get_close_matches
+
+    flat = {name.replace(".", "_"): name for name in _BY_NAME}
+    words = {section.rpartition(".")[2]: section for section in _SECTIONS}
+    for name in _names(_config().config, ""):
+        section = name.rpartition(".")[0]
+        # One underscore for a dot is the likeliest slip in a variable's name.
+        if (meant := flat.get(name.replace(".", "_"))) is not None:
+            yield name, meant, f": did you mean {meant!r}?"
+        elif section in _SECTIONS:
+            yield name, name, suggestion(name, _BY_NAME)
+        else:
+            close = get_close_matches(section.rpartition(".")[2], words, n=1, cutoff=0.75)
+            yield name, f"{words[close[0]]}." if close else "", suggestion(name, _BY_NAME) if close else ""
+
+
+def _names(values: Mapping[str, object], section: str) -> Iterator[str]:
+    for key, value in values.items():
+        name = f"{section}{key}".replace("-", "_")
+        if name in _BY_NAME or name in _ELSEWHERE:
+            continue
+        if isinstance(value, Mapping):
+            yield from _names(value, f"{name}.")
+        elif value is not None:
+            yield name
 
 
 def known(name: str) -> Setting:

@@ -3,17 +3,36 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["harmless", "html_record", "html_table", "markup", "one_line", "repo_rows", "rich_record", "rich_table"]
+__all__ = [
+    "TextPrinter",
+    "harmless",
+    "html_record",
+    "html_table",
+    "markup",
+    "one_line",
+    "repo_rows",
+    "rich_record",
+    "rich_table",
+    "text_table",
+]
 
 # Control characters, and those that turn the direction of writing.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 # Notebooks align and stripe tables in their own ways; these few styles are set here, without colours, so that dark themes work.
 _CELL = "text-align:left;vertical-align:top;padding:0.15em 1em 0.15em 0"
+
+
+class TextPrinter(Protocol):
+    """What IPython gives to ``_repr_pretty_``, as far as it is used."""
+
+    def text(self, obj: str) -> None:
+        """Print a text."""
+        ...
 
 
 def harmless(text: str) -> str:
@@ -82,6 +101,18 @@ def rich_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> "Table":
     for row in rows:
         table.add_row(*(Text(harmless(cell)) for cell in row))
     return table
+
+
+def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return the same as plain text, as wide as the terminal."""
+    from io import StringIO
+
+    from rich.console import Console
+
+    console = Console(file=StringIO(), emoji=False, highlight=False)
+    with console.capture() as captured:
+        console.print(rich_table(header, rows))
+    return captured.get().rstrip("\n")
 
 
 def repo_rows(*, kind: str, place: str, read_only: bool, branch: str | None, commit: str | None) -> dict[str, str]:

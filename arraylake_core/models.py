@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
 
-from arraylake_core.display import harmless, html_record, html_table, one_line, rich_record, rich_table
+from arraylake_core.display import TextPrinter, harmless, html_record, html_table, one_line, rich_record, rich_table, text_table
 from arraylake_core.errors import InvalidOptionError
 from arraylake_core.secret import Secret
 
@@ -198,6 +198,11 @@ class RepoModel(msgspec.Struct, kw_only=True):
     retain_data: bool = False
 
     @property
+    def may_write(self) -> bool:
+        """Whether the caller may write to it: a service says so in its record; the embedded catalog says nothing, and lets everybody."""
+        return not self.permissions or any("CAN_WRITE" in permission["actions"] for permission in self.permissions)
+
+    @property
     def full_name(self) -> str:
         """The name with the organization, ``org/repo``."""
         return f"{self.org}/{self.name}"
@@ -228,6 +233,9 @@ class RepoList(list[RepoModel]):
     def _repr_html_(self) -> str:
         return html_table(_REPO_COLUMNS, map(_repo_row, self))
 
+    def _repr_pretty_(self, printer: TextPrinter, cycle: bool) -> None:
+        printer.text(text_table(_REPO_COLUMNS, map(_repo_row, self)))
+
 
 class BucketConfigList(list[BucketResponse]):
     """Bucket configs, as a list that shows itself as a table in terminals and notebooks; without secrets."""
@@ -237,6 +245,9 @@ class BucketConfigList(list[BucketResponse]):
 
     def _repr_html_(self) -> str:
         return html_table(_BUCKET_COLUMNS, map(_bucket_row, self))
+
+    def _repr_pretty_(self, printer: TextPrinter, cycle: bool) -> None:
+        printer.text(text_table(_BUCKET_COLUMNS, map(_bucket_row, self)))
 
 
 _REPO_COLUMNS = ("repo", "kind", "bucket", "updated", "description")

@@ -6,6 +6,7 @@ Only ASCII is taken: two names that look alike on a screen are never two names h
 
 import re
 import secrets
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from arraylake_core.errors import InvalidNameError
@@ -17,6 +18,7 @@ __all__ = [
     "join_prefix",
     "parse_repo_name",
     "shown",
+    "suggestion",
     "validate_bucket_name",
     "validate_key",
     "validate_nickname",
@@ -213,3 +215,17 @@ def join_prefix(*parts: str) -> str:
 def generate_prefix() -> str:
     """Return a new prefix of 20 random characters of [a-z0-9]: about 103 bits, so that no two are ever the same."""
     return "".join(secrets.choice(_PREFIX_ALPHABET) for _ in range(20))
+
+
+def suggestion(name: str, existing: Iterable[str]) -> str:
+    """Return ``: did you mean 'x'?`` where a name that exists is close.
+
+    Examples
+    --------
+    >>> suggestion("oceam", ["ocean", "land"])
+    ": did you mean 'ocean'?"
+    """
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, list(existing), n=1)
+    return f": did you mean {close[0]!r}?" if close else ""

@@ -88,6 +88,14 @@ class RepoContext(msgspec.Struct, frozen=True, kw_only=True):
         """Return the neutral description of the repo's place, where its platform gives one."""
         return self.platform.object_store(self.location, self.credentials)
 
+    @property
+    def read_only_message(self) -> str:
+        """What a handle says that was opened read-only and is asked to write: why, and the next step."""
+        name = self.repo.full_name
+        if not self.repo.may_write:
+            return f"{name} can't be written by you, who may only read it: ask an admin of {self.repo.org} for the role writer"
+        return f"{name} was opened read-only: open it with client.get_repo({name!r}) to write"
+
 
 @runtime_checkable
 class RepoHandle(Protocol):

@@ -235,7 +235,8 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        problem = os_problem(str(path), error)
+        # By the name that was asked for, and not that of the draft.
+        problem = os_problem(str(path), OSError(error.errno, error.strerror), "the backup")
     else:
         return
     raise problem

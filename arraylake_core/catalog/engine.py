@@ -247,8 +247,8 @@ async def insert_missing(connection: AsyncConnection, table: Table, rows: Sequen
     await connection.execute(insert_into(connection, table).on_conflict_do_nothing(), list(rows))
 
 
-def os_problem(where: str, error: OSError) -> ArraylakeError:
-    """Return what to tell of an error of the operating system about one of the catalog's files.
+def os_problem(where: str, error: OSError, what: str = "the catalog's files") -> ArraylakeError:
+    """Return what to tell of an error of the operating system about a file.
 
     Parameters
     ----------
@@ -256,6 +256,8 @@ def os_problem(where: str, error: OSError) -> ArraylakeError:
         The file, where the error names none.
     error
         What happened.
+    what
+        What the file is.
     """
     place = error.filename or where
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -264,4 +266,4 @@ def os_problem(where: str, error: OSError) -> ArraylakeError:
         return CatalogError(
             f"{place} can't be read or written: make it and its directory readable and writable for this user, or set ARRAYLAKE_DATA__DIR"
         )
-    return CatalogError(f"the catalog's files at {place} can't be used: {error.strerror or type(error).__name__}")
+    return CatalogError(f"{what} at {place} can't be used: {error.strerror or type(error).__name__}")

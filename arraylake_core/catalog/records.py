@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from typing import NamedTuple, cast
 
 import msgspec
@@ -20,9 +19,9 @@ from arraylake_core.catalog.sealing import SealedAuth, Vault
 from arraylake_core.catalog.tables import buckets, encryption_keys, orgs, repos
 from arraylake_core.errors import BucketConfigNotFoundError, OrgNotFoundError
 from arraylake_core.models import AuthConfig, BucketResponse, OrgModel, RepoModel, RepoStatus, utc_now
-from arraylake_core.names import shown, validate_nickname, validate_org
+from arraylake_core.names import shown, suggestion, validate_nickname, validate_org
 
-__all__ = ["REPO_QUERY", "Records", "condition", "later", "listed", "new_id", "org_model", "status_document", "suggestion"]
+__all__ = ["REPO_QUERY", "Records", "condition", "later", "listed", "new_id", "org_model", "status_document"]
 
 _BUCKET = "bucket__"
 
@@ -52,12 +51,6 @@ def new_id() -> str:
 def later(than: datetime) -> datetime:
     """Return the time now, or the next microsecond after another where the clock has not moved on since."""
     return max(utc_now(), than + timedelta(microseconds=1))
-
-
-def suggestion(name: str, existing: Iterable[str]) -> str:
-    """Return ``: did you mean 'x'?`` where a name that exists is close."""
-    close = get_close_matches(name, list(existing), n=1)
-    return f": did you mean {close[0]!r}?" if close else ""
 
 
 def listed(names: Iterable[str], empty: str) -> str:

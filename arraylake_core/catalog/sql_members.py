@@ -50,6 +50,11 @@ class MemberRecords(RepoRecords):
             row = (await connection.execute(select(users).where(users.c.id == user_id))).mappings().one()
         return User(**{name: row[name] for name in User.__struct_fields__})
 
+    async def email_of(self, user_id: str) -> str:
+        """Return a person's e-mail address; the id itself where nobody has it."""
+        async with self._read(single=True) as connection:
+            return str(await connection.scalar(select(users.c.email).where(users.c.id == user_id)) or user_id)
+
     async def list_members(self, org: str) -> list[Member]:
         """Return the members of an organization, by e-mail address."""
         async with self._read() as connection:

@@ -14,7 +14,7 @@ from arraylake_core.catalog.base import OpenRepo, UnfinishedRepo
 from arraylake_core.catalog.engine import ConstraintError, Prepared, sorted_by
 from arraylake_core.catalog.home import Home
 from arraylake_core.catalog.paging import validate_page
-from arraylake_core.catalog.records import REPO_QUERY, Records, later, status_document, suggestion
+from arraylake_core.catalog.records import REPO_QUERY, Records, later, status_document
 from arraylake_core.catalog.tables import buckets, metadata_index, orgs, repos
 from arraylake_core.errors import AlreadyExistsError, InvalidOptionError, RepoNotFoundError
 from arraylake_core.models import (
@@ -26,7 +26,7 @@ from arraylake_core.models import (
     validate_description,
     validate_metadata,
 )
-from arraylake_core.names import shown, validate_nickname, validate_org, validate_repo
+from arraylake_core.names import shown, suggestion, validate_nickname, validate_org, validate_repo
 
 __all__ = ["RepoRecords", "check_containers", "index_metadata"]
 

@@ -7,7 +7,7 @@ import msgspec
 import typer
 
 from arraylake_core import config
-from arraylake_core.cli.console import Output, OutputOption, emit, table
+from arraylake_core.cli.console import Output, OutputOption, emit, note, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,15 +30,16 @@ class SettingValue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConfigPlace(msgspec.Struct, frozen=True, kw_only=True):
-    """Where YAML files with settings are looked for; later places win."""
+    """A place of this machine: where YAML files with settings are looked for, of which later ones win, or what the embedded catalog keeps."""
 
+    what: str
     path: str
     exists: bool
 
 
 @app.command("list")
 def list_settings(output: OutputOption = Output.TABLE) -> None:
-    """List the settings with their values, the secret ones as stars."""
+    """List the settings with their values, the secret ones as stars, and warn of names and values that can't be."""
     values = config.as_dict()
     settings = [
         SettingValue(
@@ -51,6 +52,8 @@ def list_settings(output: OutputOption = Output.TABLE) -> None:
         for setting in config.SETTINGS
     ]
     emit(settings, output, _settings)
+    for problem in config.problems():
+        note(f"warning: {problem}")
 
 
 @app.command("get")
@@ -63,9 +66,15 @@ def get_setting(
 
 @app.command("path")
 def show_paths(output: OutputOption = Output.TABLE) -> None:
-    """List where YAML files with settings are looked for; later places win over earlier ones."""
-    places = [ConfigPlace(path=path, exists=Path(path).exists()) for path in config.paths()]
-    emit(places, output, _places)
+    """List where YAML files with settings are looked for, later places winning over earlier ones, and where the embedded catalog and its key lie."""
+    from arraylake_core.catalog.open import data_dir
+
+    found = [("settings", Path(path)) for path in config.paths()]
+    directory = data_dir()
+    found += [("data directory", directory), ("embedded catalog", directory / "catalog.db")]
+    if config.get_str("catalog.key") is None:
+        found.append(("its key", directory / "catalog.key"))
+    emit([ConfigPlace(what=what, path=str(path), exists=path.exists()) for what, path in found], output, _places)
 
 
 def _text(value: object) -> str:
@@ -84,4 +93,4 @@ def _settings(settings: list[SettingValue]) -> "Table":
 
 
 def _places(places: list[ConfigPlace]) -> "Table":
-    return table(("path", "exists"), [(place.path, "yes" if place.exists else "no") for place in places])
+    return table(("what", "path", "exists"), [(place.what, place.path, "yes" if place.exists else "no") for place in places])

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arraylake_core.cli.console import Output, OutputOption, emit, moment, note, open_client, table
-from arraylake_core.cli.members import Email, id_of
+from arraylake_core.cli.members import Email
 from arraylake_core.cli.repo import show_record
 from arraylake_core.cli.upkeep import app
-from arraylake_core.people import Role
+from arraylake_core.people import Role, validate_email
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,7 +44,7 @@ def set_grant(
 def remove_grant(name: Repo, email: Email) -> None:
     """Take a person's grant on a repo away."""
     with open_client() as client:
-        client.remove_grant(name, id_of(client.list_grants(name), email, f"granted a role on {name}"))
+        client.remove_grant(name, validate_email(email))
     note(f"Took the grant of {email} on {name} away.")
 
 

@@ -7,18 +7,15 @@ import typer
 
 from arraylake_core.cli.console import Output, OutputOption, emit, moment, note, open_client, table
 from arraylake_core.cli.org import app
-from arraylake_core.errors import NotFoundError
 from arraylake_core.people import parse_role, validate_email
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rich.table import Table
 
     from arraylake_core.models import Page
-    from arraylake_core.people import AuditEntry, Grant, Login, Member
+    from arraylake_core.people import AuditEntry, Login, Member
 
-__all__ = ["Email", "app", "id_of"]
+__all__ = ["Email", "app"]
 
 Org = Annotated[str, typer.Argument(help="Name of the organization.")]
 Email = Annotated[str, typer.Argument(help="The person's e-mail address.")]
@@ -56,7 +53,7 @@ def set_member(
 def remove_member(name: Org, email: Email) -> None:
     """Remove a member, with the grants and API tokens it has in the organization."""
     with open_client() as client:
-        client.remove_member(name, id_of(client.list_members(name), email, f"a member of {name!r}"))
+        client.remove_member(name, validate_email(email))
     note(f"Removed {email} from {name!r}.")
 
 
@@ -64,7 +61,7 @@ def remove_member(name: Org, email: Email) -> None:
 def list_logins(name: Org, email: Email, output: OutputOption = Output.TABLE) -> None:
     """List as whom a member logs in: with the organization's own identity provider, and, to operators, with those of the whole deployment."""
     with open_client() as client:
-        emit(client.list_logins(name, id_of(client.list_members(name), email, f"a member of {name!r}")), output, _logins)
+        emit(client.list_logins(name, validate_email(email)), output, _logins)
 
 
 @app.command("forget-login")
@@ -74,7 +71,7 @@ def forget_login(name: Org, email: Email) -> None:
     For somebody whose account at the identity provider was made anew. Where the address is another person's now, remove the member instead.
     """
     with open_client() as client:
-        client.forget_logins(name, id_of(client.list_members(name), email, f"a member of {name!r}"))
+        client.forget_logins(name, validate_email(email))
     note(f"The next login with {email} is that member of {name!r}.")
 
 
@@ -88,25 +85,6 @@ def list_audit(
     """List who did what in an organization, through a service, newest first."""
     with open_client() as client:
         emit(client.list_audit(name, page=page, size=size), output, _audit)
-
-
-def id_of(people: "Sequence[Member | Grant]", email: str, what: str) -> str:
-    """Return the id of the one among some people who has this e-mail address.
-
-    Parameters
-    ----------
-    people
-        The people.
-    email
-        The address.
-    what
-        What they are, for the error.
-    """
-    address = validate_email(email)
-    for person in people:
-        if person.email == address:
-            return person.id
-    raise NotFoundError(f"{address} is not {what}")
 
 
 def _member(member: "Member") -> "Table":

@@ -38,6 +38,7 @@ def serve(
         from arraylake_core.service.serve import serve as run_service
     except ImportError as error:
         raise PluginNotFoundError(f'the service needs {error.name}: pip install "arraylake-core[service]"') from None
+    config.check_names("service", "catalog", "delegation")
     uri = database or config.get_str("service.database")
     if uri is None:
         raise InvalidOptionError("say which database to serve: --database sqlite:///lake.db, or the setting service.database")

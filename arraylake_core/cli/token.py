@@ -33,7 +33,9 @@ def create_token(
     ] = Role.Writer,
     repo: Annotated[
         list[str] | None,
-        typer.Option(metavar="REPO", help="A repo that it is for, without its organization. May be repeated; by default all."),
+        typer.Option(
+            metavar="REPO", help="A repo that it is for, with or without its organization. May be repeated; by default all."
+        ),
     ] = None,
     expires_days: Days = None,
     email: Annotated[
@@ -43,9 +45,8 @@ def create_token(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Issue an API token, and print it: this once."""
-    repos = [one.removeprefix(f"{org}/") for one in repo] if repo else None
     with open_client() as client:
-        issued = client.create_token(org, name, role=role, repos=repos, expires=end_after(expires_days), email=email)
+        issued = client.create_token(org, name, role=role, repos=repo or None, expires=end_after(expires_days), email=email)
     show_token({"id": issued.id}, issued, output)
 
 

@@ -4,10 +4,22 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from arraylake_core.errors import InvalidOptionError
+from arraylake_core.errors import InvalidOptionError, NotFoundError
 from arraylake_core.models import Page, RepoModel
 from arraylake_core.names import parse_repo_name
-from arraylake_core.people import AuditEntry, Grant, IssuedToken, Login, Member, NewToken, Principal, Role, Token, parse_role
+from arraylake_core.people import (
+    AuditEntry,
+    Grant,
+    IssuedToken,
+    Login,
+    Member,
+    NewToken,
+    Principal,
+    Role,
+    Token,
+    parse_role,
+    validate_email,
+)
 
 if TYPE_CHECKING:
     from arraylake_core.catalog.base import Catalog
@@ -62,9 +74,9 @@ class AsyncPeople:
         org
             Name of the organization.
         user_id
-            The member's id.
+            The member's id, or e-mail address.
         """
-        await self._catalog.remove_member(org, user_id)
+        await self._catalog.remove_member(org, await self._member_id(org, user_id))
 
     async def list_logins(self, org: str, user_id: str) -> list[Login]:
         """List as whom a member logs in: with the organization's own identity provider, and, to operators, with those of the whole deployment.
@@ -74,9 +86,9 @@ class AsyncPeople:
         org
             Name of the organization.
         user_id
-            The member's id.
+            The member's id, or e-mail address.
         """
-        return await self._catalog.list_logins(org, user_id)
+        return await self._catalog.list_logins(org, await self._member_id(org, user_id))
 
     async def forget_logins(self, org: str, user_id: str) -> None:
         """Forget as whom a member logs in: the next login with the member's e-mail address is the member.
@@ -88,9 +100,12 @@ class AsyncPeople:
         org
             Name of the organization.
         user_id
-            The member's id.
+            The member's id, or e-mail address.
         """
-        await self._catalog.forget_logins(org, user_id)
+        await self._catalog.forget_logins(org, await self._member_id(org, user_id))
+
+    async def _member_id(self, org: str, user_id: str) -> str:
+        return _id_of(await self._catalog.list_members(org), user_id, f"a member of {org!r}") if "@" in str(user_id) else user_id
 
     async def list_grants(self, name: str) -> list[Grant]:
         """List who has a role on a repo above what membership gives.
@@ -124,9 +139,12 @@ class AsyncPeople:
         name
             Full name of the repo, ``org/repo``.
         user_id
-            The person's id.
+            The person's id, or e-mail address.
         """
-        await self._catalog.remove_grant(*parse_repo_name(name), user_id)
+        repo = parse_repo_name(name)
+        if "@" in str(user_id):
+            user_id = _id_of(await self._catalog.list_grants(*repo), user_id, f"granted a role on {name}")
+        await self._catalog.remove_grant(*repo, user_id)
 
     async def set_repo_visibility(self, name: str, *, public: bool) -> RepoModel:
         """Open a repo to everybody who is logged in to the service, for reading, or close it again.
@@ -173,7 +191,7 @@ class AsyncPeople:
         role
             What it may do at most; it never does more than the person it acts for may.
         repos
-            Names of the only repos that it is for, without the organization; None: all of them.
+            Names of the only repos that it is for, with or without the organization; None: all of them.
         expires
             When it ends, with a time zone; None: never.
         email
@@ -182,7 +200,7 @@ class AsyncPeople:
         operator
             Whether it is for every organization of the deployment, which only operators may ask for.
         """
-        only = None if repos is None else list(repos)
+        only = None if repos is None else [str(repo).removeprefix(f"{org}/") for repo in repos]
         new = NewToken(name=name, role=_a_role(role), repos=only, expires=expires, operator=operator)
         return await self._catalog.create_token(org, new, email=email)
 
@@ -264,3 +282,12 @@ def _a_role(role: Role | str) -> Role:
     if found is None:
         raise InvalidOptionError(f"this needs a role: take {', '.join(Role)}")
     return found
+
+
+def _id_of(people: Sequence[Member | Grant], email: str, what: str) -> str:
+    """Return the id of the one among some people who has this e-mail address; NotFoundError says what nobody with it is."""
+    address = validate_email(email)
+    for person in people:
+        if person.email == address:
+            return person.id
+    raise NotFoundError(f"{address} is not {what}")

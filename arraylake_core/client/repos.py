@@ -131,7 +131,7 @@ class Repos(NamedTuple):
             **(virtual or {}),
         }
         # Who may only read gets a repo that refuses to be written, also where the bucket's keys could do more.
-        read_only = read_only or not _may_write(found.repo)
+        read_only = read_only or not found.repo.may_write
         access: Access = "read" if read_only else "write"
         author = found.author or await self.author()
         context = self._context(found.repo, buckets, containers, access=access, options=options, author=author)
@@ -291,11 +291,6 @@ class Repos(NamedTuple):
         if store is None:
             raise StorageError(f"virtual chunks can't be read from the platform {platform.name!r}, which only fsspec reaches")
         return VirtualSource(prefix=url.rstrip("/") + "/", store=store)
-
-
-def _may_write(repo: RepoModel) -> bool:
-    """Tell whether the caller may write to a repo: a service says so in its record, the embedded catalog says nothing, and lets everybody."""
-    return not repo.permissions or any("CAN_WRITE" in permission["actions"] for permission in repo.permissions)
 
 
 def _author(known: Author | None) -> Author:

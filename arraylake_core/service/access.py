@@ -88,14 +88,14 @@ async def _permit_repo(call: "Call", need: Need, needed: Role) -> None:
     role = principal.role_on(facts.org, facts.repo_id, public=facts.is_public) if facts else None
     if facts is None or role is None:
         raise RepoNotFoundError(f"there is no repo {name}, or you may not see it: check the name, or ask an admin for access")
-    call.org, call.role = facts.org, role
+    call.org, call.repo, call.role = facts.org, facts.name, role
     _require(role, needed, need)
 
 
 def _require(role: Role | None, needed: Role, need: Need) -> None:
     if role is None or not role.covers(needed):
         yours = f"you are {role}" if role else "you have no role"
-        raise PermissionDeniedError(f"this needs to be done by a {need}, and {yours} here: ask an admin of the organization")
+        raise PermissionDeniedError(f"this needs the role of {need}, and {yours} here: ask an admin of the organization")
 
 
 async def visible_repos(catalog: "SqlCatalog", principal: Principal, org: str) -> frozenset[str] | None:

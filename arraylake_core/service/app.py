@@ -71,7 +71,13 @@ def make_app(
     for route in ROUTES:
         app.router.add_route(route.method, route.path, service.handler(route))
     app.cleanup_ctx.append(service.running)
+    app.on_response_prepare.append(_without_versions)
     return app
+
+
+async def _without_versions(request: web.Request, response: web.StreamResponse) -> None:
+    """Keep to itself which releases of Python and aiohttp a replica runs on."""
+    response.headers.popall("Server", None)
 
 
 class _Service:
@@ -172,6 +178,7 @@ class _Service:
             services=self._services,
             principal=principal,
             path=dict(request.match_info),
+            repo=request.match_info.get("repo", ""),
             query=_query(request, route),
             body=None,
             headers=headers,
@@ -224,7 +231,7 @@ class _Service:
             if not route.changes:
                 found = await route.handler(call)
                 return found if isinstance(found, Answer) else Answer(found, route.status)
-            call.target = call.target or request.path
+            call.target = f"{call.org}/{call.repo}" if call.repo else request.path
             if route.check is not None:
                 await route.check(call)
             answer = await work.do(call, route, self._announcer, line, raw)

@@ -62,12 +62,14 @@ class Call:
         The id of the request.
     org
         The organization's name, where there is one.
+    repo
+        The repo's name, where there is one.
     role
         The role on what the route is about.
     events
         What is to be announced once the change is made.
     target
-        What the audit log says it was done to; by default the path.
+        What the audit log says it was done to; by default the repo, or else the path.
     audited
         Whether the audit log gets a line, where the route's changes do.
     opened
@@ -85,6 +87,7 @@ class Call:
     request_id: str
     token: Secret | None = None
     org: str = ""
+    repo: str = ""
     role: Role | None = None
     events: "list[Event]" = field(default_factory=list)
     target: str = ""
@@ -118,8 +121,7 @@ class Call:
             )
 
     def announce(self, kind: EventType, repo: RepoModel, **data: str | None) -> None:
-        """Note an event, which is told to plugins and webhooks once the change is made; it is also what the audit log gets."""
-        self.target = self.target or repo.full_name
+        """Note an event, which is told to plugins and webhooks once the change is made."""
         self.events.append(
             Event(
                 id=str(uuid4()),

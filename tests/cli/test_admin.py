@@ -191,6 +191,13 @@ def test_restore_with_the_key_in_the_setting(run: Run, uri: str, tmp_path: Path)
     assert not (tmp_path / "second.key").exists()
 
 
+def test_a_backup_that_can_t_be_reached_is_named(run: Run, uri: str, tmp_path: Path) -> None:
+    for command in ("backup", "restore"):
+        refused = run("admin", command, str(tmp_path / "nowhere" / "saved.zip"), "--database", uri)
+        assert refused.code == 1
+        assert f"the backup at {tmp_path}/nowhere/saved.zip can't be used: No such file or directory" in refused.err
+
+
 def test_restore_says_what_is_wrong_with_a_file(run: Run, uri: str, tmp_path: Path) -> None:
     (tmp_path / "text.zip").write_text("no zip")
     for name, message in (("text.zip", "no backup"), ("missing.zip", "missing.zip"), (".", "")):

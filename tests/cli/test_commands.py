@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -333,6 +334,24 @@ def test_settings(run: Run, uri: str) -> None:
     assert run("config", "get", "user.email").out == "\n"
     assert run("config", "get", "user.email", "-o", "json").json is None
     assert run("config", "get", "plugins.disabled", "-o", "json").json == []
+
+
+def test_the_places_of_the_embedded_catalog_are_told(run: Run, tmp_path: Path) -> None:
+    with config.set({"data.dir": str(tmp_path)}):
+        (tmp_path / "catalog.key").touch()
+        places = {place["what"]: place for place in run("config", "path", "-o", "json").json}
+        assert places["its key"] == {"what": "its key", "path": f"{tmp_path}/catalog.key", "exists": True}
+        assert places["embedded catalog"]["path"] == f"{tmp_path}/catalog.db"
+        with config.set({"catalog.key": "elsewhere"}):
+            assert "its key" not in {place["what"] for place in run("config", "path", "-o", "json").json}
+
+
+def test_settings_that_nothing_reads_are_warned_of(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARRAYLAKE_SERVICE__REQUEST_PER_SECOND", "5")
+    config.refresh()
+    listed = run("config", "list", "-o", "json")
+    assert "service.requests_per_second" in {setting["name"] for setting in listed.json}
+    assert "warning: unknown setting 'service.request_per_second': did you mean 'service.requests_per_second'?" in listed.err
 
 
 def test_the_catalog_option_ends_with_the_command(run: Run) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from arraylake_core.cli import main
+
 HEAVY = ("sqlalchemy", "alembic", "icechunk", "zarr", "numpy", "xarray", "fsspec", "rich", "pluggy")
 SCRIPT = Path(sys.executable).with_name("arraylake-core")
 
@@ -64,6 +66,21 @@ def test_a_disabled_plugin_is_listed_as_such() -> None:
 def test_usage_errors_end_with_2() -> None:
     result = run("repo", "unheard-of")
     assert (result.returncode, result.stdout) == (2, "")
+
+
+def test_the_package_runs_as_a_module() -> None:
+    result = subprocess.run([sys.executable, "-m", "arraylake_core", "--version"], capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout.startswith("arraylake-core ")) == (0, True)
+
+
+def test_an_interrupt_at_the_start_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("arraylake_core.cli.program.run", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 130
 
 
 def test_completion_is_offered() -> None:

@@ -32,6 +32,24 @@ def test_what_a_description_says_stays_text():
         assert "&lt;b&gt;" in client.get_repo_object("me/ocean")._repr_html_()
 
 
+def test_lists_are_tables_in_ipython():
+    class Printer:
+        def __init__(self):
+            self.said = ""
+
+        def text(self, text):
+            self.said += text
+
+    with Client("memory://") as client:
+        client.create_repo("me/ocean", description=HOSTILE)
+        for shown, cells in ((client.list_repos("me"), "me/ocean"), (client.list_bucket_configs("me"), "anonymous")):
+            printer = Printer()
+            shown._repr_pretty_(printer, False)
+            assert cells in printer.said
+            assert "RepoModel(" not in printer.said
+            assert not set(HOSTILE[0] + HOSTILE[-1]) & set(printer.said)
+
+
 def test_p10_a_bucket_config_shows_its_method_and_no_secret():
     with Client("memory://") as client:
         auth = {"method": "hmac", "access_key_id": "KEYID", "secret_access_key": "CANARY"}

@@ -240,6 +240,7 @@ def test_p21_an_idempotency_key_is_for_one_request(peopled: Peopled) -> None:
         )
     names = [repo["name"] for repo in service.ask("GET", "/orgs/acme/repos/paginated", admin).json["items"]]
     assert names == ["ocean"]
+    assert "server" not in service.ask("GET", "/health").headers
     created = [entry for entry in service.ask("GET", "/orgs/acme/audit", admin).json["items"] if entry["action"] == "create_repo"]
     assert len(created) == 1
 

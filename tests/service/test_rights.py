@@ -193,7 +193,8 @@ def test_a_public_repo_is_for_everybody_who_is_logged_in(lake: Peopled) -> None:
 
 def test_a_token_for_one_repo_sees_no_other(lake: Peopled) -> None:
     service = lake.service
-    token = service.token("acme", "admin@example.org", Role.Writer, repos=["in-role"]).token.reveal()
+    with Client(service.uri, token=lake.tokens["admin"]) as client:
+        token = client.create_token("acme", "one", repos=["acme/in-role"]).token.reveal()
     assert service.ask("GET", "/repos/acme/in-role/open", token).status == 200
     assert service.ask("GET", "/repos/acme/in-keys", token).status == 404
     assert [repo["name"] for repo in service.ask("GET", "/orgs/acme/repos/paginated", token).json["items"]] == ["in-role"]
@@ -356,8 +357,40 @@ def test_a_reader_opens_what_it_may_read_and_writes_nothing(lake: Peopled, tmp_p
             assert repo.root_group["t"][:].tolist() == [1, 2]
             with pytest.raises(Exception, match="(?i)read.only"):
                 repo.root_group["t"][:] = 3
-            with pytest.raises(ReadOnlyError):
+            with pytest.raises(ReadOnlyError, match="may only read it: ask an admin of acme"):
                 repo.commit("No")
+
+
+def test_the_audit_log_says_what_became_of_whom(lake: Peopled, tmp_path: Path) -> None:
+    (tmp_path / "lake").mkdir()
+    with Client(lake.service.uri, token=lake.tokens["admin"]) as client:
+        client.set_repo_visibility("acme/in-role", public=True)
+        client.set_repo_visibility("acme/in-role", public=False)
+        client.modify_repo("acme/in-role", description="A repo")
+        client.set_grant("acme/in-role", "reader@example.org", "writer")
+        client.remove_grant("acme/in-role", "reader@example.org")
+        client.remove_member("acme", "Reader@example.org")
+        with pytest.raises(NotFoundError, match="reader@example.org is not a member of 'acme'"):
+            client.remove_member("acme", "reader@example.org")
+        with pytest.raises(NotFoundError, match="reader@example.org is not granted a role on acme/in-role"):
+            client.remove_grant("acme/in-role", "reader@example.org")
+        client.create_bucket_config(org="acme", nickname="disk", uri=f"file://{tmp_path}/lake")
+        repo = client.create_repo("acme/vone", kind="v1", bucket_config_nickname="disk")
+        repo.new_tag("begin")
+        entries = client.list_audit("acme", size=100).items
+    told = [(entry.action, entry.target) for entry in reversed(entries) if "bucket" not in entry.action]
+    assert told[-10:] == [
+        ("modify_repo", "acme/in-role: public"),
+        ("modify_repo", "acme/in-role: private"),
+        ("modify_repo", "acme/in-role"),
+        ("set_grant", "acme/in-role: reader@example.org is writer"),
+        ("remove_grant", "acme/in-role: reader@example.org has no grant"),
+        ("remove_member", "acme: reader@example.org is no member"),
+        ("create_repo", "acme/vone"),
+        ("put_ref", "acme/vone: branch main"),
+        ("activate_repo", "acme/vone"),
+        ("put_ref", "acme/vone: tag begin"),
+    ]
 
 
 def test_p20_a_container_of_a_repo_opens_no_bucket_that_its_reader_may_not_use(lake: Peopled, delegated: Plugin) -> None:

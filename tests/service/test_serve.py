@@ -61,6 +61,7 @@ def test_p8_what_is_not_safe_does_not_start(database: str, tmp_path: Path) -> No
     assert "service.auth" in refused("--database", database, ARRAYLAKE_SERVICE__AUTH="nonsense")
     assert "--no-auth" in refused("--database", database, ARRAYLAKE_SERVICE__AUTH="none")
     assert "service.allow_networks" in refused("--database", database, ARRAYLAKE_SERVICE__ALLOW_NETWORKS="10.0.0.0/99")
+    assert "service.requests_per_second" in refused("--database", database, ARRAYLAKE_SERVICE__REQUEST_PER_SECOND="5")
     assert "--tls-key" in refused("--database", database, "--tls-certificate", "cert.pem")
     assert "--database" in refused()
     assert "another service" in refused("--database", "https://example.org")

@@ -64,7 +64,7 @@ async def put_ref(call: Call) -> Answer:
         ref = await (await _of(call)).put_ref(name, cast("JSON", call.body), expected=expected)
     except ConflictError as error:
         raise PreconditionError(str(error)) from None
-    call.audited = name.startswith(("branch/", "tag/"))
+    _audit(call, name)
     if name.startswith("branch/"):
         await _announce_commit(call, name.removeprefix("branch/"), ref)
     return Answer(ref, 201 if expected is None else 200, {"etag": _tag(ref)})
@@ -77,7 +77,13 @@ async def delete_ref(call: Call) -> None:
         await (await _of(call)).delete_ref(name, expected=expected or 0)
     except ConflictError as error:
         raise PreconditionError(str(error)) from None
+    _audit(call, name)
+
+
+def _audit(call: Call, name: str) -> None:
+    """Leave a line for branches and tags only."""
     call.audited = name.startswith(("branch/", "tag/"))
+    call.target += f": {name.replace('/', ' ', 1)}"
 
 
 async def append_journal(call: Call) -> Appended:

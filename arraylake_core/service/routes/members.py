@@ -31,6 +31,7 @@ async def set_member(call: Call) -> Member:
 
 async def remove_member(call: Call) -> None:
     await call.catalog.remove_member(call.org, call.path["user_id"])
+    call.target = f"{call.org}: {await call.catalog.email_of(call.path['user_id'])} is no member"
 
 
 async def list_logins(call: Call) -> list[Login]:
@@ -39,6 +40,7 @@ async def list_logins(call: Call) -> list[Login]:
 
 async def forget_logins(call: Call) -> None:
     await call.catalog.forget_logins(call.org, call.path["user_id"])
+    call.target = f"{call.org}: logins of {await call.catalog.email_of(call.path['user_id'])}"
 
 
 async def list_grants(call: Call) -> list[Grant]:
@@ -53,6 +55,7 @@ async def set_grant(call: Call) -> Grant:
 
 async def remove_grant(call: Call) -> None:
     await call.catalog.remove_grant(call.org, call.path["repo"], call.path["user_id"])
+    call.target = f"{call.org}/{call.repo}: {await call.catalog.email_of(call.path['user_id'])} has no grant"
 
 
 ROUTES = (

@@ -132,6 +132,11 @@ async def modify_repo(call: Call) -> WireRepo:
         visibility=body.visibility,
         optimization_config=body.optimization_config,
     )
+    told = [f"mode {changed.status.mode}"] if body.status else []
+    if body.visibility:
+        told.append("private" if changed.visibility == "PRIVATE" else "public")
+    if told:
+        call.target += f": {', '.join(told)}"
     call.announce("repo.modified", changed)
     return repo_for(call, changed)
 
@@ -146,6 +151,7 @@ def _require_use_of_buckets(call: Call) -> None:
 
 async def set_status(call: Call) -> WireRepo:
     changed = await call.catalog.modify_repo(call.path["org"], call.path["repo"], status=_status(call, call.read(StatusBody)))
+    call.target += f": mode {changed.status.mode}"
     call.announce("repo.modified", changed)
     return repo_for(call, changed)
 

@@ -23,6 +23,8 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
         The URI of its place.
     read_only
         Whether it was opened read-only.
+    refusal
+        What writes are told then.
     author
         Who commits.
     lock
@@ -34,6 +36,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     place: str
     read_only: bool
+    refusal: str
     author: Author
     lock: WriteLock
     in_memory: bool = False
@@ -47,6 +50,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
             name=context.repo.full_name,
             place=context.location.uri,
             read_only=read_only,
+            refusal=context.read_only_message,
             author=context.author,
             lock=WriteLock(f"{spec.prefix}/{LOCK_NAME}" if spec is not None and local else None),
             in_memory=spec is not None and spec.protocol == "memory",
@@ -55,7 +59,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
     def require_writable(self) -> None:
         """Raise where the repo was opened read-only."""
         if self.read_only:
-            raise ReadOnlyError(f"{self.name} was opened read-only: open it with client.get_repo({self.name!r}) to write")
+            raise ReadOnlyError(self.refusal)
 
     def require_travel(self) -> None:
         """Raise where a pickle would wake up without the bytes."""

@@ -21,6 +21,8 @@ class Binding:
         The full name, ``org/repo``.
     read_only
         Whether it was opened read-only.
+    refusal
+        What writes are told then.
     author
         Who commits.
     objects
@@ -35,19 +37,21 @@ class Binding:
         self,
         name: str,
         read_only: bool,
+        refusal: str,
         author: Author,
         objects: Objects,
         coordination: Coordination,
         grants: Sequence[VirtualSource] = (),
     ) -> None:
-        self.name, self.read_only, self.author = name, read_only, author
+        self.name, self.read_only, self.refusal, self.author = name, read_only, refusal, author
         self.objects, self.coordination = objects, coordination
         self.grants = tuple(grants)
         self.reader = Reader(objects)
         self.sources = SourceReader(self.grants)
 
     def __reduce__(self) -> tuple[type["Binding"], tuple[object, ...]]:
-        return type(self), (self.name, self.read_only, self.author, self.objects, self.coordination, self.grants)
+        given = (self.name, self.read_only, self.refusal, self.author, self.objects, self.coordination, self.grants)
+        return type(self), given
 
     @classmethod
     async def of(cls, context: RepoContext, *, read_only: bool) -> "Binding":
@@ -55,6 +59,7 @@ class Binding:
         return cls(
             context.repo.full_name,
             read_only,
+            context.read_only_message,
             context.author,
             await open_objects(context.platform, context.location, context.credentials),
             context.coordination,
@@ -64,4 +69,4 @@ class Binding:
     def require_writable(self) -> None:
         """Raise where the repo was opened read-only."""
         if self.read_only:
-            raise ReadOnlyError(f"{self.name} was opened read-only: open it with client.get_repo({self.name!r}) to write")
+            raise ReadOnlyError(self.refusal)

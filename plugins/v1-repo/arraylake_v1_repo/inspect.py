@@ -43,7 +43,7 @@ async def session_status(session: "Session", limit: int) -> SessionStatus:
             modified[f"/{path}"] = "replaced"
         else:
             count = len(change.chunks) + sum(len(batch.places()[1]) for batch in change.virtual)
-            what = (["metadata"] if change.documents else []) + ([f"{count} chunks"] if count else [])
+            what = (["metadata"] if change.documents else []) + ([_counted(count)] if count else [])
             modified[f"/{path}"] = ", ".join(what) or "data"
     listed = sorted(modified)[: limit or None]
     return SessionStatus(
@@ -64,12 +64,16 @@ async def diff_hierarchies(before: Hierarchy, after: Hierarchy) -> dict[str, str
     return found
 
 
+def _counted(chunks: int) -> str:
+    return "1 chunk" if chunks == 1 else f"{chunks} chunks"
+
+
 async def _what(before: Node | None, after: Node | None, shards: Shards) -> str:
     if before is None or after is None:
         return "added" if before is None else "deleted"
     chunks = await chunk_changes(before, after, shards)
     what = ["metadata"] if before.documents != after.documents else []
-    what += [f"{len(chunks)} chunks"] if chunks else []
+    what += [_counted(len(chunks))] if chunks else []
     return ", ".join(what) or "data"
 
 

@@ -40,7 +40,10 @@ class VerifyReport(msgspec.Struct, kw_only=True):
 
     def __str__(self) -> str:
         counted = f"{self.commits} commits, {self.objects} objects, {self.nbytes} bytes of chunks"
-        return f"{counted}: all is well" if self.ok else "\n".join([f"{counted}: {len(self.problems)} problems", *self.problems])
+        if self.ok:
+            return f"{counted}: all is well"
+        found = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        return "\n".join([f"{counted}: {found}", *self.problems])
 
 
 async def verify(binding: Binding) -> VerifyReport:
