@@ -219,6 +219,7 @@ def test_tree_as_json(lake: Run) -> None:
         "name": "temperature",
         "shape": [4],
         "dtype": "float32",
+        "chunks": [4],
         "nbytes": 16,
         "children": {},
     }

@@ -53,6 +53,7 @@ def test_a_name_that_is_none_is_refused(run: Run, tmp_path: Path, name: str) -> 
         ("storage", "file", "it is the storage platform of arraylake-local"),
         ("auth", "hmac", "arraylake-s3"),
         ("repo-kind", "v1", "arraylake-v1"),
+        ("storage", "shelf", "shelf is installed"),
     ],
 )
 def test_a_name_that_is_taken_is_refused(run: Run, tmp_path: Path, family: str, name: str, whose: str) -> None:
@@ -64,11 +65,11 @@ def test_a_name_that_is_taken_is_refused(run: Run, tmp_path: Path, family: str, 
 
 
 def test_what_is_there_is_not_overwritten(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "arraylake-shelf").mkdir()
-    done = run("plugins", "new", "storage", "shelf", "--directory", str(tmp_path))
+    (tmp_path / "arraylake-attic").mkdir()
+    done = run("plugins", "new", "storage", "attic", "--directory", str(tmp_path))
     assert done.code == 1
     assert "is there already" in done.err
-    assert list((tmp_path / "arraylake-shelf").iterdir()) == []
+    assert list((tmp_path / "arraylake-attic").iterdir()) == []
 
 
 @pytest.mark.parametrize(
