@@ -31,7 +31,7 @@ from arraylake_core.backends import (
     SignedUrls,
     StoragePlatform,
 )
-from arraylake_core.errors import ArraylakeError, StorageError
+from arraylake_core.errors import ArraylakeError, CredentialsError, StorageError
 from arraylake_core.plugins import default_registry
 from arraylake_core.secret import Secret
 from tests.servers.faulty_proxy import FaultyProxy, faulty_proxy
@@ -576,7 +576,7 @@ async def failures(objects: Objects) -> dict[str, ArraylakeError]:
 
 def assert_well_said(errors: dict[str, BaseException], place: Place) -> None:
     for name, error in errors.items():
-        assert isinstance(error, StorageError), (name, error)
+        assert isinstance(error, StorageError | CredentialsError), (name, error)
         shown = str(error)
         assert place.location.uri in shown, (name, shown)
         assert "chunks" in shown if name == "list" else "chunks/ab/cd" in shown, (name, shown)
