@@ -9,8 +9,10 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
+
+from arraylake_v1_repo.threads import Threads
 
 __all__ = ["Syncs", "sync", "sync_open"]
 
@@ -21,25 +23,7 @@ _FOR_A_THREAD = 8
 _MOST_KNOWN = 200_000
 _UNKNOWN_CALL = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
-_pool: ThreadPoolExecutor | None = None
-_pool_lock = threading.Lock()
-
-
-def _threads() -> ThreadPoolExecutor:
-    global _pool
-    with _pool_lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="arraylake-v1-sync")
-        return _pool
-
-
-def _forget_after_fork() -> None:
-    global _pool, _pool_lock
-    _pool, _pool_lock = None, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
+_threads = Threads(_THREADS, "arraylake-v1-sync")
 
 
 def sync(path: str) -> None:

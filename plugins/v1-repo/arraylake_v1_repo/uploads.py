@@ -1,13 +1,13 @@
 """Chunks on their way to the bucket: sent by threads while the caller goes on, few at a time, and waited for before a commit."""
 
 import asyncio
-import os
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 from arraylake_core.errors import StorageError
 from arraylake_v1_repo.format import chunk_key
 from arraylake_v1_repo.objects import Objects
+from arraylake_v1_repo.threads import Threads
 
 __all__ = ["Uploads"]
 
@@ -17,25 +17,7 @@ _MOST_BYTES = 64 * 2**20
 _MOST_KNOWN = 200_000
 _MOST_PLACES = 64
 
-_pool: ThreadPoolExecutor | None = None
-_pool_lock = threading.Lock()
-
-
-def _threads() -> ThreadPoolExecutor:
-    global _pool
-    with _pool_lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="arraylake-v1-upload")
-        return _pool
-
-
-def _forget_after_fork() -> None:
-    global _pool, _pool_lock
-    _pool, _pool_lock = None, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
+_threads = Threads(_THREADS, "arraylake-v1-upload")
 
 
 _known: dict[str, set[bytes]] = {}
