@@ -50,7 +50,7 @@ class SftpPlatform(StoragePlatform):
     def identity(self, location: Location) -> StorageIdentity:
         """Return the server and the path on it."""
         options = _options(location)
-        return StorageIdentity(f"sftp://{options.host.lower()}:{options.port}", self.path(location).lstrip("/"))
+        return StorageIdentity(f"sftp://{options.host.lower().rstrip('.')}:{options.port}", self.path(location).lstrip("/"))
 
     def path(self, location: Location) -> str:
         """Return the absolute path on the server."""
