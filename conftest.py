@@ -31,6 +31,8 @@ _REPEATED = re.compile(
     r"|test_rolling_upgrade\.py::.*sqlite"
     r"|test_long_files\.py::.*azure"
     r"|gcs/tests/test_kinds\.py::TestV1"
+    r"|v1-repo/tests/test_concurrency\.py::.*postgres"
+    r"|s3/tests/test_platform\.py::TestMinio"
     r"|test_crash\.py::.*every_single_write.*\[(?:litter|write_one)\]"
 )
 
