@@ -29,6 +29,8 @@ class VaultAuth(AuthMethod):
     name = "vault"
     config = VaultConfig
     platforms = frozenset({"s3", "s3-compatible", "minio", "gs"})
+    # Which vaults there are, and how to log in to them, is in a file of the machine: a service refuses the method, or it would give away its own secrets.
+    local = True
 
     async def credentials(self, config: msgspec.Struct, location: Location, access: Access, identity: Identity) -> Credentials:
         """Ask the vault, or run the command, that this machine has under the name."""
