@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from arraylake_core.backends import RepoBackend, RepoContext
 from arraylake_core.backends.removal import remove_all
-from arraylake_core.errors import AlreadyExistsError, InvalidOptionError, StorageError
+from arraylake_core.errors import AlreadyExistsError, InvalidOptionError
 
 if TYPE_CHECKING:
     from arraylake_plain_zarr.repo import PlainZarrRepo
@@ -41,12 +41,10 @@ class PlainZarrBackend(RepoBackend):
         return repo
 
     async def open(self, context: RepoContext, *, read_only: bool, checkout: bool) -> "PlainZarrRepo":
-        """Open a store; StorageError where there is none."""
+        """Open a store, which may be empty: whoever may write may take away its root as well, and write another."""
         from arraylake_plain_zarr.repo import PlainZarrRepo
 
         self.check(context)
-        if not await self.exists(context):
-            raise StorageError(f"there is no Zarr store at {context.location.uri}: look at the bucket config and the prefix")
         return await PlainZarrRepo.of(context, read_only=read_only)
 
     async def exists(self, context: RepoContext) -> bool:

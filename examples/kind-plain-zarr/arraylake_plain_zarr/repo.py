@@ -7,7 +7,7 @@ import zarr
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from xarray import Dataset
 from zarr.abc.store import Store
-from zarr.storage import FsspecStore, ObjectStore
+from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
 from arraylake_core.backends import RepoContext
 from arraylake_core.backends.hierarchy import Tree, open_xarray, read_tree
@@ -19,7 +19,7 @@ from arraylake_core.models import CommitLog, SessionStatus
 __all__ = ["PlainZarrRepo"]
 
 # What obstore reaches; the platform's own file system reaches the others.
-_FAST = ("file", "s3", "gcs")
+_FAST = ("s3", "gcs")
 
 
 class PlainZarrRepo:
@@ -45,7 +45,9 @@ class PlainZarrRepo:
         """Return the open store of a context."""
         spec = context.object_store()
         store: Store
-        if spec is not None and spec.protocol in _FAST:
+        if spec is not None and spec.protocol == "file":
+            store = LocalStore(context.platform.path(context.location), read_only=read_only)
+        elif spec is not None and spec.protocol in _FAST:
             store = ObjectStore(await open_object_store(spec), read_only=read_only)
         else:
             filesystem = context.platform.filesystem(context.location, await context.credentials.get())

@@ -21,7 +21,7 @@ def client(tmp_path) -> Iterator[Client]:
 
 
 class TestOnLocalDisk(UnversionedRepoKindTests):
-    """By obstore."""
+    """By zarr's own store of files."""
 
     kind = KIND
 
