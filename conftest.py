@@ -32,7 +32,7 @@ _REPEATED = re.compile(
     r"|test_long_files\.py::.*azure"
     r"|gcs/tests/test_kinds\.py::TestV1"
     r"|v1-repo/tests/test_concurrency\.py::.*postgres"
-    r"|s3/tests/test_platform\.py::TestMinio"
+    r"|s3/tests/test_platform\.py::Test(?:Minio|S3Compatible)"
     r"|test_crash\.py::.*every_single_write.*\[(?:litter|write_one)\]"
 )
 

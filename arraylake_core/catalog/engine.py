@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, supp
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
-from sqlalchemy import ColumnElement, Dialect, Select, Table
+from sqlalchemy import ColumnElement, Connection, Dialect, Select, Table
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.types import TypeDecorator
@@ -105,6 +105,18 @@ class Database(Protocol):
 
     def decoded(self, statement: Prepared, row: Sequence[object]) -> dict[str, object]:
         """Return what such a row means, by the names of the columns."""
+        ...
+
+    async def transact[T](self, work: Callable[[Connection], T], *, writes: bool) -> T:
+        """Do something small in a transaction of its own that excludes nobody, and return what it returns.
+
+        Parameters
+        ----------
+        work
+            What is done; where it only reads, it may be done again from its start.
+        writes
+            Whether it changes anything.
+        """
         ...
 
     def write(self, *, exclusive: bool = True) -> AbstractAsyncContextManager[AsyncConnection]:
@@ -233,7 +245,7 @@ def sorted_by(connection: AsyncConnection, column: ColumnElement[str]) -> Column
     return column if connection.dialect.name == "sqlite" else column.collate("C")
 
 
-def insert_into(connection: AsyncConnection, table: Table) -> "sqlite.Insert | postgresql.Insert":
+def insert_into(connection: AsyncConnection | Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
     """Return an INSERT that can say what to do where the row is there already, in the database's own dialect."""
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table)

@@ -8,10 +8,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from functools import partial
 from typing import Any, cast, override
 
 import asyncpg
-from sqlalchemy import Dialect, event
+from sqlalchemy import Connection, Dialect, event
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, MissingGreenlet
@@ -113,6 +114,11 @@ class PostgresDatabase:
     def decoded(self, statement: Prepared, row: Sequence[object]) -> dict[str, object]:
         """Return what such a row means, by the names of the columns."""
         return statement.decoded(row, _DIALECT)
+
+    async def transact[T](self, work: Callable[[Connection], T], *, writes: bool) -> T:
+        """Do something in a transaction of its own, or, where it only reads, without one."""
+        async with self.write(exclusive=False) if writes else self.read(single=True) as connection:
+            return await connection.run_sync(work)
 
     @asynccontextmanager
     async def write(self, *, exclusive: bool = True) -> AsyncIterator[AsyncConnection]:
@@ -262,12 +268,19 @@ class _Repeating(AsyncConnection):
 
     @override
     async def execute(self, *arguments: Any, **options: Any) -> Any:
+        return await self._repeated(partial(super().execute, *arguments, **options))
+
+    @override
+    async def run_sync(self, *arguments: Any, **options: Any) -> Any:
+        return await self._repeated(partial(super().run_sync, *arguments, **options))
+
+    async def _repeated[T](self, attempt: Callable[[], Awaitable[T]]) -> T:
         for left in (2, 1, 0):
             if self.invalidated:
                 await self.get_raw_connection()
             driver = _driver(self)
             try:
-                return await super().execute(*arguments, **options)
+                return await attempt()
             except DBAPIError as error:
                 if not (left and is_lost(cause_of(error), driver)):
                     raise

@@ -3,14 +3,14 @@
 import asyncio
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import NamedTuple, cast
 
 import msgspec
-from sqlalchemy import RowMapping, Select, select
+from sqlalchemy import Connection, RowMapping, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arraylake_core.catalog.engine import Prepared, insert_missing
@@ -144,6 +144,17 @@ class Records(ABC):
         await self._ready()
         async with self._home.database.write(exclusive=exclusive) as connection:
             yield connection
+
+    async def _transact[T](self, work: Callable[[Connection], T], *, writes: bool) -> T:
+        """Do something small at once, in the transaction of this task where there is one, and else in one of its own."""
+        joined = self._joined(writing=writes)
+        if joined is None:
+            await self._ready()
+            return await self._home.database.transact(work, writes=writes)
+        if not writes:
+            return await joined.run_sync(work)
+        async with self._home.database.nested(joined, exclusive=False):
+            return await joined.run_sync(work)
 
     async def _rows(self, statement: Prepared, parameters: Mapping[str, object]) -> Sequence[Sequence[object]]:
         """Return the rows of one statement, as the driver has them."""

@@ -20,13 +20,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arraylake_core.catalog.engine import SchemaError
 from arraylake_core.catalog.home import Home
-from arraylake_core.catalog.tables import encryption_keys, version
+from arraylake_core.catalog.tables import encryption_keys, metadata, version
 from arraylake_core.errors import CatalogError
 
-__all__ = ["HEAD", "MIGRATIONS", "REVISIONS", "make_ready", "migrate", "require_head", "upgrade_tables"]
+__all__ = [
+    "DECLARED",
+    "DECLARED_COMPATIBLE_FROM",
+    "HEAD",
+    "MIGRATIONS",
+    "REVISIONS",
+    "make_ready",
+    "migrate",
+    "require_head",
+    "upgrade_tables",
+]
 
 REVISIONS = ("0001", "0002", "0003", "0004")
 HEAD = REVISIONS[-1]
+DECLARED, DECLARED_COMPATIBLE_FROM = "0004", "0003"
+"""The revision that tables.py describes, and its ``compatible_from``: a new SQLite file is made from it, several times sooner than by Alembic."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 type Fill = Callable[[AsyncConnection], Awaitable[None]]
@@ -170,7 +182,10 @@ async def _migrate(connection: AsyncConnection, home: Home, fill: Fill, *, may_m
                 f"the catalog {where} was made by an older release (revision {found.revision}, this one knows {HEAD}): "
                 "run `arraylake-core admin migrate --database ...` first; nothing was changed"
             )
-    await upgrade_tables(connection)
+    if not tables and connection.dialect.name == "sqlite" and HEAD == DECLARED:
+        await connection.run_sync(_make_tables)
+    else:
+        await upgrade_tables(connection)
     if not tables:
         await fill(connection)
 
@@ -181,6 +196,12 @@ def _tables(connection: Connection) -> tuple[set[str], bool]:
     names = set(inspector.get_table_names())
     columns = inspector.get_columns(version.name) if version.name in names else ()
     return names, any(column["name"] == version.c.compatible_from.name for column in columns)
+
+
+def _make_tables(connection: Connection) -> None:
+    metadata.create_all(connection, checkfirst=False)
+    version.create(connection)
+    connection.execute(version.insert().values(version_num=DECLARED, compatible_from=DECLARED_COMPATIBLE_FROM))
 
 
 async def upgrade_tables(connection: AsyncConnection, revision: str = "head") -> None:

@@ -77,7 +77,7 @@ class SqlCatalog(
 
     def coordination(self, repo_id: str) -> Coordination:
         """Return the refs and journals of a repo."""
-        return SqlCoordination(repo_id, self._read, self._write)
+        return SqlCoordination(repo_id, self._transact)
 
     @override
     async def _ready(self) -> None:

@@ -1,13 +1,11 @@
 """Refs and journals in the SQL catalog."""
 
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, bindparam, delete, exists, func, insert, literal, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, exists, func, insert, literal, select, update
 
 from arraylake_core.backends.coordination import JSON, JournalEntry, Ref
 from arraylake_core.catalog.engine import ConstraintError, insert_into
@@ -27,16 +25,10 @@ _REF: Select[tuple[str, str, int]] = select(refs.c.name, refs.c.value, refs.c.ve
 )
 
 
-class Read(Protocol):
-    """What begins to read."""
+class Transact(Protocol):
+    """What does something in a transaction of the catalog."""
 
-    def __call__(self, *, single: bool = False) -> AbstractAsyncContextManager[AsyncConnection]: ...
-
-
-class Write(Protocol):
-    """What begins a transaction."""
-
-    def __call__(self, *, exclusive: bool = True) -> AbstractAsyncContextManager[AsyncConnection]: ...
+    async def __call__[T](self, work: Callable[[Connection], T], *, writes: bool) -> T: ...
 
 
 class SqlCoordination:
@@ -49,21 +41,25 @@ class SqlCoordination:
     ----------
     repo_id
         The repo.
-    read, write
-        What begins a transaction of the catalog.
+    transact
+        What does something in a transaction of the catalog.
     """
 
-    def __init__(self, repo_id: str, read: Read, write: Write) -> None:
+    def __init__(self, repo_id: str, transact: Transact) -> None:
         self._repo_id = repo_id
-        self._read = read
-        self._write = write
+        self._transact = transact
 
     async def get_ref(self, name: str) -> Ref | None:
         """Return a ref, or None where there is none of that name."""
-        async with self._read(single=True) as connection:
-            found = (await connection.execute(_REF, {"repo": self._repo_id, "ref": validate_ref(name)})).one_or_none()
+        parameters = {"repo": self._repo_id, "ref": validate_ref(name)}
+
+        def get(connection: Connection) -> Row[tuple[str, str, int]] | None:
+            found = connection.execute(_REF, parameters).one_or_none()
             if found is None:
-                await self._require_repo(connection)
+                self._require_repo(connection)
+            return found
+
+        found = await self._transact(get, writes=False)
         return None if found is None else _ref(found)
 
     async def list_refs(self, prefix: str = "") -> list[Ref]:
@@ -72,10 +68,14 @@ class SqlCoordination:
             raise InvalidOptionError(f"a prefix of ref names is text, not a {type(prefix).__name__}")
         # Not LIKE, which has wildcards, and in SQLite takes capitals for small letters.
         matches = func.substr(refs.c.name, 1, len(prefix)) == prefix
-        async with self._read(single=True) as connection:
-            found = (await connection.execute(self._refs().where(matches))).all()
+
+        def get(connection: Connection) -> Sequence[Row[tuple[str, str, int]]]:
+            found = connection.execute(self._refs().where(matches)).all()
             if not found:
-                await self._require_repo(connection)
+                self._require_repo(connection)
+            return found
+
+        found = await self._transact(get, writes=False)
         # Sorted here: not every database sorts capitals and signs alike.
         return sorted((_ref(row) for row in found), key=lambda ref: ref.name)
 
@@ -83,40 +83,46 @@ class SqlCoordination:
         """Write a ref if its version is the expected one."""
         validate_ref(name)
         text = _encode(value)
+        if expected is not None:
+            expected = _version(expected)
+
+        def put(connection: Connection) -> int:
+            # A ref that is made anew goes on counting from where deleted ones of the repo ended. Otherwise somebody who has read the
+            # first version of the old one could take it for the first version of the new one, and overwrite it.
+            # The lock waits for whoever is deleting one, and reads the floor after that.
+            if expected is None:
+                floor = select(repos.c.id, literal(name), literal(text), repos.c.ref_floor + 1)
+                row = floor.where(repos.c.id == self._repo_id).with_for_update(key_share=True)
+                made = insert(refs).from_select(["repo_id", "name", "value", "version"], row).returning(refs.c.version)
+                version = connection.scalar(made)
+                if version is None:
+                    self._require_repo(connection)
+            else:
+                change = update(refs).where(*self._is(name, expected))
+                version = connection.scalar(change.values(value=text, version=refs.c.version + 1).returning(refs.c.version))
+                if version is None:
+                    raise self._conflict(connection, name, expected)
+            return int(version or 0)
+
         try:
-            async with self._write(exclusive=False) as connection:
-                # A ref that is made anew goes on counting from where deleted ones of the repo ended. Otherwise somebody who has read the
-                # first version of the old one could take it for the first version of the new one, and overwrite it.
-                # The lock waits for whoever is deleting one, and reads the floor after that.
-                if expected is None:
-                    floor = select(repos.c.id, literal(name), literal(text), repos.c.ref_floor + 1)
-                    row = floor.where(repos.c.id == self._repo_id).with_for_update(key_share=True)
-                    made = insert(refs).from_select(["repo_id", "name", "value", "version"], row).returning(refs.c.version)
-                    version = await connection.scalar(made)
-                    if version is None:
-                        await self._require_repo(connection)
-                else:
-                    change = update(refs).where(*self._is(name, _version(expected)))
-                    version = await connection.scalar(
-                        change.values(value=text, version=refs.c.version + 1).returning(refs.c.version)
-                    )
-                    if version is None:
-                        raise await self._conflict(connection, name, expected)
+            version = await self._transact(put, writes=True)
         except ConstraintError:
-            async with self._read() as connection:
-                raise await self._conflict(connection, name, None) from None
-        return Ref(name=name, value=msgspec.json.decode(text), version=int(version or 0))
+            raise await self._transact(lambda connection: self._conflict(connection, name, None), writes=False) from None
+        return Ref(name=name, value=msgspec.json.decode(text), version=version)
 
     async def delete_ref(self, name: str, *, expected: int) -> None:
         """Delete a ref if its version is the expected one."""
         validate_ref(name)
-        async with self._write(exclusive=False) as connection:
-            await connection.execute(select(repos.c.id).where(repos.c.id == self._repo_id).with_for_update(key_share=True))
-            gone = await connection.execute(delete(refs).where(*self._is(name, _version(expected))))
-            if not gone.rowcount:
-                raise await self._conflict(connection, name, expected)
-            below = update(repos).where(repos.c.id == self._repo_id, repos.c.ref_floor < expected)
-            await connection.execute(below.values(ref_floor=expected))
+        known = _version(expected)
+
+        def remove(connection: Connection) -> None:
+            connection.execute(select(repos.c.id).where(repos.c.id == self._repo_id).with_for_update(key_share=True))
+            if not connection.execute(delete(refs).where(*self._is(name, known))).rowcount:
+                raise self._conflict(connection, name, expected)
+            below = update(repos).where(repos.c.id == self._repo_id, repos.c.ref_floor < known)
+            connection.execute(below.values(ref_floor=known))
+
+        await self._transact(remove, writes=True)
 
     async def append_journal(self, journal: str, data: bytes, *, expires: datetime | None = None) -> int:
         """Append to a journal, beginning it where there is none, and return the entry's number."""
@@ -127,39 +133,42 @@ class SqlCoordination:
         if expires is not None and expires.tzinfo is None:
             raise InvalidOptionError("expires needs a time zone: use datetime.now(UTC) + timedelta(...)")
         lasting = {} if expires is None else {"expires": expires}
-        try:
-            async with self._write(exclusive=False) as connection:
-                number = await self._longer(connection, journal, lasting)
-                if number is None:
-                    # It has expired: its entries go, and it begins anew.
-                    await connection.execute(delete(journals).where(journals.c.name == journal, *self._expired(utc_now())))
-                    number = await self._longer(connection, journal, lasting)
-                entry = {"repo_id": self._repo_id, "journal": journal, "sequence": number, "data": bytes(data)}
-                await connection.execute(insert(journal_entries).values(entry))
-                if number == 1:
-                    await self._drop_expired(connection)
-        except ConstraintError:
-            async with self._read() as connection:
-                await self._require_repo(connection)
-            raise
-        return int(number or 0)
+        kept = bytes(data)
 
-    async def _longer(self, connection: AsyncConnection, journal: str, lasting: Mapping[str, datetime]) -> int | None:
+        def append(connection: Connection) -> int:
+            number = self._longer(connection, journal, lasting)
+            if number is None:
+                # It has expired: its entries go, and it begins anew.
+                connection.execute(delete(journals).where(journals.c.name == journal, *self._expired(utc_now())))
+                number = self._longer(connection, journal, lasting)
+            entry = {"repo_id": self._repo_id, "journal": journal, "sequence": number, "data": kept}
+            connection.execute(insert(journal_entries).values(entry))
+            if number == 1:
+                self._drop_expired(connection)
+            return int(number or 0)
+
+        try:
+            return await self._transact(append, writes=True)
+        except ConstraintError:
+            await self._transact(self._require_repo, writes=False)
+            raise
+
+    def _longer(self, connection: Connection, journal: str, lasting: Mapping[str, datetime]) -> int | None:
         """Begin a journal, or make it longer by one, and return its length; None where it has expired."""
         first = {"repo_id": self._repo_id, "name": journal, "length": 1, **lasting}
         valid = journals.c.expires.is_(None) | (journals.c.expires > utc_now())
         longer = insert_into(connection, journals).on_conflict_do_update(
             index_elements=["repo_id", "name"], set_={"length": journals.c.length + 1, **lasting}, where=valid
         )
-        number: int | None = await connection.scalar(longer.values(first).returning(journals.c.length))
+        number: int | None = connection.scalar(longer.values(first).returning(journals.c.length))
         return number
 
-    async def _drop_expired(self, connection: AsyncConnection) -> None:
+    def _drop_expired(self, connection: Connection) -> None:
         """Drop the repo's expired journals, but for those that somebody has to do with: waiting for one, holding another, could be in a circle."""
         free = select(journals.c.name).where(*self._expired(utc_now())).with_for_update(skip_locked=True)
-        names = (await connection.scalars(free)).all()
+        names = connection.scalars(free).all()
         if names:
-            await connection.execute(delete(journals).where(journals.c.repo_id == self._repo_id, journals.c.name.in_(names)))
+            connection.execute(delete(journals).where(journals.c.repo_id == self._repo_id, journals.c.name.in_(names)))
 
     async def read_journal(self, journal: str, *, after: int = 0) -> list[JournalEntry]:
         """Return the entries with numbers above ``after``, in order; none where there is no such journal."""
@@ -174,19 +183,20 @@ class SqlCoordination:
             .where(journals.c.expires.is_(None) | (journals.c.expires > now))
             .order_by(journal_entries.c.sequence)
         )
-        async with self._read(single=True) as connection:
-            rows = (await connection.execute(query)).all()
-            expired = await connection.scalar(select(exists().where(*self._expired(now))))
+
+        def read(connection: Connection) -> tuple[list[JournalEntry], bool]:
+            entries = [JournalEntry(sequence=sequence, data=data) for sequence, data in connection.execute(query)]
+            return entries, bool(connection.scalar(select(exists().where(*self._expired(now)))))
+
+        entries, expired = await self._transact(read, writes=False)
         if expired:
-            async with self._write(exclusive=False) as connection:
-                await self._drop_expired(connection)
-        return [JournalEntry(sequence=sequence, data=data) for sequence, data in rows]
+            await self._transact(self._drop_expired, writes=True)
+        return entries
 
     async def drop_journal(self, journal: str) -> None:
         """Drop a journal and its entries; nothing happens where there is none."""
-        validate_ref(journal)
-        async with self._write(exclusive=False) as connection:
-            await connection.execute(delete(journals).where(journals.c.repo_id == self._repo_id, journals.c.name == journal))
+        gone = delete(journals).where(journals.c.repo_id == self._repo_id, journals.c.name == validate_ref(journal))
+        await self._transact(lambda connection: connection.execute(gone) and None, writes=True)
 
     def _refs(self) -> Select[tuple[str, str, int]]:
         return select(refs.c.name, refs.c.value, refs.c.version).where(refs.c.repo_id == self._repo_id)
@@ -197,13 +207,13 @@ class SqlCoordination:
     def _expired(self, now: datetime) -> tuple[ColumnElement[bool], ...]:
         return journals.c.repo_id == self._repo_id, journals.c.expires <= now
 
-    async def _require_repo(self, connection: AsyncConnection) -> None:
-        if not await connection.scalar(select(exists().where(repos.c.id == self._repo_id))):
+    def _require_repo(self, connection: Connection) -> None:
+        if not connection.scalar(select(exists().where(repos.c.id == self._repo_id))):
             raise RepoNotFoundError(f"there is no repo with the id {shown(self._repo_id)}: it may have been purged")
 
-    async def _conflict(self, connection: AsyncConnection, name: str, expected: int | None) -> ConflictError:
-        await self._require_repo(connection)
-        found = (await connection.execute(self._refs().where(refs.c.name == name))).one_or_none()
+    def _conflict(self, connection: Connection, name: str, expected: int | None) -> ConflictError:
+        self._require_repo(connection)
+        found = connection.execute(self._refs().where(refs.c.name == name)).one_or_none()
         return ConflictError(
             f"the ref {name!r} was expected {_shown_version(expected)}, and was found {_shown_version(found and found.version)}: "
             "nothing was changed; read it again, and retry"

@@ -2,6 +2,9 @@
 
 Every operation opens a connection and closes it again. So nothing is bound to an event loop, a thread or a process, nothing is left
 open, and a fork takes nothing along. All that is SQLite's own is in this module.
+
+Most operations go on over several statements and awaits, by a connection that a thread of its own serves. What happens often, to the refs of a repo, is done
+in one go by a thread of a pool: handing each step to a thread and its result back takes several times as long as the steps.
 """
 
 import asyncio
@@ -10,10 +13,12 @@ import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from filelock import AsyncFileLock, Timeout
-from sqlalchemy import URL, Connection, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -21,12 +26,21 @@ from sqlalchemy.pool import NullPool
 
 from arraylake_core.catalog.engine import ConstraintError, Engines, Prepared, SchemaError, os_problem
 from arraylake_core.errors import ArraylakeError, CatalogError, StorageError
+from arraylake_core.threads import Threads
 
 __all__ = ["SqliteDatabase", "translated"]
 
 _PAGE = 4096
 BUSY_SECONDS = 30
 LOCK_SECONDS = 120
+_THREADS = 8
+
+_threads = Threads(_THREADS, "arraylake-catalog")
+_SETTINGS: dict[str, Any] = {
+    "poolclass": NullPool,
+    "hide_parameters": True,
+    "connect_args": {"timeout": BUSY_SECONDS, "isolation_level": None},
+}
 
 
 class SqliteDatabase:
@@ -64,8 +78,7 @@ class SqliteDatabase:
         """Return the rows of one statement."""
         if connection is not None:
             return (await connection.execute(statement.query, parameters)).all()
-        async with self.read() as own:
-            return (await own.execute(statement.query, parameters)).all()
+        return await self.transact(lambda own: own.execute(statement.query, parameters).all(), writes=False)
 
     def decoded(self, statement: Prepared, row: Sequence[object]) -> dict[str, object]:
         """Return such a row by the names of the columns: it was decoded on the way."""
@@ -76,6 +89,20 @@ class SqliteDatabase:
         """Give a connection with the write lock, which keeps all other writers out, ``exclusive`` or not."""
         async with self._connected(immediate=True) as connection, connection.begin():
             yield connection
+
+    async def transact[T](self, work: Callable[[Connection], T], *, writes: bool) -> T:
+        """Do something in a transaction of its own, in one go in a thread. Whoever is cancelled meanwhile does not hear how it ended."""
+        return await asyncio.wrap_future(_threads().submit(self._transact, work, writes=writes))
+
+    @cached_property
+    def _direct(self) -> Engine:
+        return self._listened(create_engine(self._url("pysqlite"), **_SETTINGS))
+
+    def _transact[T](self, work: Callable[[Connection], T], *, writes: bool) -> T:
+        with self.translated():
+            engine = self._direct.execution_options(arraylake_immediate=True) if writes else self._direct
+            with engine.connect() as connection, connection.begin():
+                return work(connection)
 
     @asynccontextmanager
     async def nested(self, connection: AsyncConnection, *, exclusive: bool = True) -> AsyncIterator[AsyncConnection]:
@@ -160,12 +187,15 @@ class SqliteDatabase:
         engine = await self._engines.current()
         return await (engine.execution_options(arraylake_immediate=True) if immediate else engine).connect()
 
-    def _engine(self) -> AsyncEngine:
-        url = URL.create("sqlite+aiosqlite", database=self.path.as_uri(), query={"mode": "rw", "uri": "true"})
-        engine = create_async_engine(
-            url, poolclass=NullPool, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS, "isolation_level": None}
-        )
+    def _url(self, driver: str) -> URL:
+        return URL.create(f"sqlite+{driver}", database=self.path.as_uri(), query={"mode": "rw", "uri": "true"})
 
+    def _engine(self) -> AsyncEngine:
+        engine = create_async_engine(self._url("aiosqlite"), **_SETTINGS)
+        self._listened(engine.sync_engine)
+        return engine
+
+    def _listened(self, engine: Engine) -> Engine:
         def on_connect(connection: DBAPIConnection, record: object) -> None:
             try:
                 cursor = connection.cursor()
@@ -182,8 +212,8 @@ class SqliteDatabase:
             immediate = connection.get_execution_options().get("arraylake_immediate")
             connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
-        event.listen(engine.sync_engine, "connect", on_connect)
-        event.listen(engine.sync_engine, "begin", on_begin)
+        event.listen(engine, "connect", on_connect)
+        event.listen(engine, "begin", on_begin)
         return engine
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine
 from arraylake_core.catalog import Catalog
 from arraylake_core.catalog import schema as schema_module
 from arraylake_core.catalog.home import file_home
-from arraylake_core.catalog.schema import HEAD, MIGRATIONS, REVISIONS, upgrade_tables
+from arraylake_core.catalog.schema import DECLARED, DECLARED_COMPATIBLE_FROM, HEAD, MIGRATIONS, REVISIONS, upgrade_tables
 from arraylake_core.catalog.sql_catalog import SqlCatalog
 from arraylake_core.catalog.sqlite import SqliteDatabase
 from arraylake_core.catalog.tables import metadata
@@ -33,23 +33,28 @@ def test_p24_the_head_is_the_one_of_the_scripts() -> None:
     scripts = ScriptDirectory(str(MIGRATIONS))
     assert scripts.get_current_head() == HEAD
     assert tuple(found.revision for found in scripts.walk_revisions())[::-1] == REVISIONS
+    assert DECLARED == HEAD, "tables.py describes the head: say so in schema.py"
+    head = scripts.get_revision(HEAD)
+    assert getattr(head.module, "compatible_from", HEAD) == DECLARED_COMPATIBLE_FROM
 
 
 async def test_p24_the_migrations_make_the_tables(path: Path, tmp_path: Path, file_catalog: Catalog, execute: Execute) -> None:
+    """Those of a new file, which is made without them."""
     await file_catalog.list_orgs()
-    engine = create_engine(f"sqlite:///{path}")
+    migrated = SqliteDatabase(tmp_path / "migrated.db")
+    await migrated.prepare(upgrade_tables)
+    engine = create_engine(f"sqlite:///{migrated.path}")
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": "arraylake_version"})
         assert compare_metadata(context, metadata) == []
     engine.dispose()
     # Alembic compares neither checks nor the conditions of indexes, so the text of SQLite's own is compared as well.
-    other = create_engine(f"sqlite:///{tmp_path / 'other.db'}")
-    metadata.create_all(other)
-    other.dispose()
     made, declared = (
-        {name: (kind, _parts(str(sql))) for kind, name, sql in execute(where, SCHEMA)} for where in (path, tmp_path / "other.db")
+        {name: (kind, _parts(str(sql))) for kind, name, sql in execute(where, SCHEMA)} for where in (migrated.path, path)
     )
     assert made == declared
+    found, wanted = (execute(where, "SELECT * FROM arraylake_version") for where in (path, migrated.path))
+    assert found == wanted
 
 
 def _parts(sql: str) -> list[str]:

@@ -148,8 +148,8 @@ async def test_open_repo_takes_two_statements_at_most(path: Path) -> None:
     await make_repo(catalog, "plain")
     await make_repo(catalog, "virtual", virtual_chunk_containers={"s3://ocean/": "ocean-data"})
     statements: list[str] = []
-    engine = (await home.database._engines.current()).sync_engine  # type: ignore[attr-defined]
-    event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
+    for engine in ((await home.database._engines.current()).sync_engine, home.database._direct):  # type: ignore[attr-defined]
+        event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
     counts = []
     for name in ("plain", "virtual"):
         statements.clear()

@@ -105,6 +105,7 @@ def test_p16_a_service_behind_a_proxy_on_its_own_machine_calls_nothing_on_it(dat
 def test_requests_under_way_are_finished_when_it_stops(database: str, tmp_path: Path) -> None:
     with Started(tmp_path, "--database", database, "--no-auth") as service:
         names: list[str] = []
+        answered = threading.Semaphore(0)
         begun = threading.Barrier(5)
 
         def create(number: int) -> None:
@@ -113,6 +114,7 @@ def test_requests_under_way_are_finished_when_it_stops(database: str, tmp_path: 
                 for repeat in range(50):
                     try:
                         names.append(client.create_org(f"org-{number}-{repeat}").name)
+                        answered.release()
                     except ServiceError:
                         return
 
@@ -120,8 +122,8 @@ def test_requests_under_way_are_finished_when_it_stops(database: str, tmp_path: 
         for thread in threads:
             thread.start()
         begun.wait(30)
-        while len(names) < 8:
-            pass
+        for _ in range(8):
+            assert answered.acquire(timeout=30)
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(30) == 0
         for thread in threads:

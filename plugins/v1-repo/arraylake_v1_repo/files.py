@@ -20,6 +20,7 @@ __all__ = ["FileObjects"]
 _INLINE_BYTES = 128 * 1024
 """What is smaller is written at once: handing it to a thread takes longer than writing it."""
 _QUICK = 4 * 2**20
+_QUICK_TO_WRITE = 256 * 2**10
 _SLOW = 0.002
 _SLOW_WRITE = 0.01
 _LEFT_TO_THREADS = 64
@@ -58,7 +59,7 @@ class FileObjects:
         if self._slow_writes > 0:
             self._slow_writes -= 1
             return 0
-        return _QUICK
+        return _QUICK_TO_WRITE
 
     async def get(self, key: str) -> bytes | None:
         """Return an object, or None where there is none of that key."""

@@ -53,7 +53,7 @@ class Objects(Protocol):
 
     @property
     def quick_bytes(self) -> int:
-        """Objects of up to so many bytes are written sooner than they are handed to a thread."""
+        """Local objects of up to so many bytes are written sooner than they are handed to a thread."""
         ...
 
     @property

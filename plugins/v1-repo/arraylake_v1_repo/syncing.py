@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 
-from arraylake_v1_repo.threads import Threads
+from arraylake_core.threads import Threads
 
 __all__ = ["Syncs", "sync", "sync_open"]
 

@@ -3,11 +3,12 @@
 import asyncio
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 
 from arraylake_core.errors import StorageError
-from arraylake_v1_repo.format import chunk_key
+from arraylake_core.threads import Threads
+from arraylake_v1_repo.format import Native, Ref, chunk_key, digest_of
 from arraylake_v1_repo.objects import Objects
-from arraylake_v1_repo.threads import Threads
 
 __all__ = ["Uploads"]
 
@@ -63,22 +64,45 @@ class Uploads:
         if digest in self._known:
             found = await self._objects.head(chunk_key(digest))
             if found is not None and found.size == len(data):
-                self._is_there(digest)
+                with self._lock:
+                    self.sent.add(digest)
                 return None
-        if len(data) <= self._objects.quick_bytes:
-            self._objects.put_blocking(chunk_key(digest), data)
-            self._arrived(digest)
-            self._is_there(digest)
-            return None
         while len(self._flying) >= _MOST_CHUNKS or (self._bytes + len(data) > _MOST_BYTES and self._flying):
             await self._one()
-        if self._objects.local:
-            # A thread writes it from where it is; what has to be copied first takes longer.
-            await asyncio.get_running_loop().run_in_executor(_threads(), self._objects.put_blocking, chunk_key(digest), data)
-            self._arrived(digest)
-            self._is_there(digest)
-            return None
         return self._start(digest, bytes(data))
+
+    async def store(self, data: bytes | memoryview, known: Ref | None) -> bytes:
+        """Write a chunk to a disk of this machine, unless it is there, and return its digest.
+
+        Parameters
+        ----------
+        data
+            The chunk.
+        known
+            What the session's base has in its place.
+        """
+        if len(data) <= self._objects.quick_bytes:
+            return self._store(data, known)
+        # A thread digests it and writes it from where it is, while the caller goes on with other chunks; what has to be copied first takes longer.
+        storing = asyncio.get_running_loop().run_in_executor(_threads(), self._store, data, known)
+        try:
+            return await asyncio.shield(storing)
+        except asyncio.CancelledError:
+            # The caller may put something else where the thread still reads.
+            while not storing.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([storing])
+            storing.exception()
+            raise
+
+    def _store(self, data: bytes | memoryview, known: Ref | None) -> bytes:
+        digest = digest_of(data)
+        if digest not in self.sent and known != Native(digest, len(data)):
+            self._objects.put_blocking(chunk_key(digest), data)
+            with self._lock:
+                self.sent.add(digest)
+                self._fleeting.add(digest)
+        return digest
 
     async def flush(self) -> None:
         """Wait until every chunk has arrived; those that failed are tried once more, and then the first error is raised."""
@@ -152,12 +176,6 @@ class Uploads:
             else:
                 self._failed[digest] = data
                 self.sent.discard(digest)
-
-    def _is_there(self, digest: bytes) -> None:
-        with self._lock:
-            self.sent.add(digest)
-            if self._objects.local:
-                self._fleeting.add(digest)
 
     def _arrived(self, digest: bytes) -> None:
         if len(self._known) >= _MOST_KNOWN:

@@ -135,6 +135,16 @@ def test_p21_a_branch_that_two_move_at_once_has_both_commits(ocean):
     assert sorted(commit.id for commit in repo.commit_log[:20]) == sorted(made)
 
 
+def test_the_same_group_made_by_two_is_no_difference(ocean):
+    """One has made it by the way, as what another group is in."""
+    first, second = ocean.open(), ocean.open()
+    first.create_group("deep/deeper")
+    second.create_group("deep")
+    assert first.commit("Deeper")
+    assert second.commit("The same group") is None
+    assert "deeper" in ocean.open().root_group["deep"]
+
+
 def test_p21_a_commit_whose_answer_was_cut_off_is_not_made_twice(ocean, monkeypatch):
     from arraylake_core.catalog.sql_coordination import SqlCoordination
 

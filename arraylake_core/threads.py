@@ -1,4 +1,4 @@
-"""Threads that several sessions share, made when they are first needed, and anew in a process that was forked."""
+"""Threads that many callers share, made when they are first needed, and anew in a process that was forked."""
 
 import os
 import threading
