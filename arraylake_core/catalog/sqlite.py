@@ -13,7 +13,8 @@ import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
-from functools import cached_property
+from contextvars import copy_context
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ class SqliteDatabase:
 
     async def transact[T](self, work: Callable[[Connection], T], *, writes: bool) -> T:
         """Do something in a transaction of its own, in one go in a thread. Whoever is cancelled meanwhile does not hear how it ended."""
-        return await asyncio.wrap_future(_threads().submit(self._transact, work, writes=writes))
+        call = partial(copy_context().run, self._transact, work, writes=writes)
+        return await asyncio.get_running_loop().run_in_executor(_threads(), call)
 
     @cached_property
     def _direct(self) -> Engine:
