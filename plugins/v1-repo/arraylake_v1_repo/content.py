@@ -1,6 +1,7 @@
 """Reading and writing the keys and nodes of a session."""
 
 import asyncio
+from functools import partial
 
 from arraylake_core.errors import AlreadyExistsError, InvalidOptionError, NotFoundError
 from arraylake_core.names import shown
@@ -139,10 +140,7 @@ async def fetch(
     key = chunk_key(ref.digest)
     if (first, last) != (0, ref.length):
         return await binding.objects.get_range(key, first, last)
-    data = await binding.objects.get_whole(key, ref.length)
-    large = len(data) > _AT_ONCE_BYTES
-    check = binding.reader.checked
-    return await asyncio.to_thread(check, data, ref.digest, key) if large else check(data, ref.digest, key)
+    return await binding.objects.get_whole(key, ref.length, partial(binding.reader.checked, digest=ref.digest, key=key))
 
 
 async def require_groups(session: Session, path: str, *, replaced: bool = False) -> None:

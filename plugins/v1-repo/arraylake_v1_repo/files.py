@@ -12,15 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from arraylake_core.errors import StorageError
-from arraylake_v1_repo.objects import ObjectInfo, aside, failed, is_aside, whole
+from arraylake_v1_repo.objects import Check, ObjectInfo, aside, failed, is_aside, whole
 from arraylake_v1_repo.syncing import Syncs, sync_open
 
 __all__ = ["FileObjects"]
 
 _INLINE_BYTES = 128 * 1024
 """What is smaller is written at once: handing it to a thread takes longer than writing it."""
-_QUICK = 4 * 2**20
-_QUICK_TO_WRITE = 256 * 2**10
+_QUICK = 256 * 2**10
+"""What is larger is left to a thread, beside which zarr goes on with other chunks."""
 _SLOW = 0.002
 _SLOW_WRITE = 0.01
 _LEFT_TO_THREADS = 64
@@ -59,7 +59,7 @@ class FileObjects:
         if self._slow_writes > 0:
             self._slow_writes -= 1
             return 0
-        return _QUICK_TO_WRITE
+        return _QUICK
 
     async def get(self, key: str) -> bytes | None:
         """Return an object, or None where there is none of that key."""
@@ -76,9 +76,13 @@ class FileObjects:
             raise StorageError(f"{key} at {self.place} is cut off: it has no bytes {start} to {end}; restore it from a backup")
         return data
 
-    async def get_whole(self, key: str, length: int) -> bytes:
-        """Return an object that must be there, and have so many bytes."""
-        return whole(await self._read("read", key, None, None), key, length, self.place)
+    async def get_whole(self, key: str, length: int, check: Check) -> bytes:
+        """Return an object that must be there, have so many bytes, and stand a check."""
+
+        def is_right(data: bytes) -> None:
+            check(whole(data, key, length, self.place))
+
+        return whole(await self._read("read", key, None, None, is_right), key, length, self.place)
 
     async def put(self, key: str, data: bytes) -> None:
         """Write an object, whole or not at all."""
@@ -148,28 +152,33 @@ class FileObjects:
             raise failed("look at", key, self.place, error) from None
         return ObjectInfo(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
-    async def _read(self, what: str, key: str, start: int | None, end: int | None) -> bytes | None:
+    async def _read(self, what: str, key: str, start: int | None, end: int | None, check: Check | None = None) -> bytes | None:
         try:
             descriptor = os.open(f"{self._root}/{key}", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise failed(what, key, self.place, error) from None
+        is_lent = False
         try:
             first = start or 0
             count = (os.fstat(descriptor).st_size if end is None else end) - first
             if count > _QUICK or self._in_threads > 0:
-                self._in_threads -= 1
-                return await asyncio.to_thread(_all, descriptor, count, first)
+                self._in_threads = max(self._in_threads - 1, 0)
+                # The thread closes the file: whoever is cancelled must not close what it still reads.
+                is_lent = True
+                reading = asyncio.get_running_loop().run_in_executor(None, _all_and_close, descriptor, count, first, check)
+                return await asyncio.shield(reading)
             began = time.perf_counter()
-            data = _all(descriptor, count, first)
+            data = _all(descriptor, count, first, check)
             if time.perf_counter() - began > _SLOW:
                 self._in_threads = _LEFT_TO_THREADS
             return data
         except OSError as error:
             raise failed(what, key, self.place, error) from None
         finally:
-            os.close(descriptor)
+            if not is_lent:
+                os.close(descriptor)
 
     def _find(self, prefix: str, *, parts: bool) -> Sequence[ObjectInfo]:
         found = []
@@ -193,15 +202,24 @@ class FileObjects:
         return found
 
 
-def _all(descriptor: int, count: int, start: int) -> bytes:
-    """Read so many bytes, or as many as there are."""
+def _all(descriptor: int, count: int, start: int, check: Check | None) -> bytes:
+    """Read so many bytes, or as many as there are, and check them."""
     data = os.pread(descriptor, count, start)
     while len(data) < count:
         more = os.pread(descriptor, count - len(data), start + len(data))
         if not more:
             break
         data += more
+    if check is not None:
+        check(data)
     return data
+
+
+def _all_and_close(descriptor: int, count: int, start: int, check: Check | None) -> bytes:
+    try:
+        return _all(descriptor, count, start, check)
+    finally:
+        os.close(descriptor)
 
 
 def _changes(key: str) -> bool:

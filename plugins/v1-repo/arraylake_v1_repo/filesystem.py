@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from arraylake_core.backends.current_files import CurrentFileSystem
 from arraylake_core.errors import ArraylakeError, StorageError
-from arraylake_v1_repo.objects import ObjectInfo, aside, failed, is_aside, whole
+from arraylake_v1_repo.objects import Check, ObjectInfo, aside, checked, failed, is_aside, whole
 
 if TYPE_CHECKING:
     from fsspec.spec import AbstractFileSystem
@@ -94,9 +94,9 @@ class FsspecObjects:
             raise StorageError(f"{key} at {self.place} is cut off: it has no bytes {start} to {end}; restore it from a backup")
         return data
 
-    async def get_whole(self, key: str, length: int) -> bytes:
-        """Return an object that must be there, and have so many bytes."""
-        return whole(await self.get(key), key, length, self.place)
+    async def get_whole(self, key: str, length: int, check: Check) -> bytes:
+        """Return an object that must be there, have so many bytes, and stand a check."""
+        return await checked(whole(await self.get(key), key, length, self.place), check)
 
     async def put(self, key: str, data: bytes) -> None:
         """Write an object, whole or not at all."""

@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
     from arraylake_core.backends import CredentialProvider, Location, StoragePlatform
 
-__all__ = ["ObjectInfo", "Objects", "ObstoreObjects", "aside", "failed", "is_aside", "open_objects", "whole"]
+__all__ = ["Check", "ObjectInfo", "Objects", "ObstoreObjects", "aside", "checked", "failed", "is_aside", "open_objects", "whole"]
 
 _FAST_PROTOCOLS = frozenset({"file", "s3", "gcs", "azure"})
+_CHECKED_AT_ONCE_BYTES = 256 * 2**10
 _TRIES = 5
 _FIRST_WAIT = 0.1
+
+type Check = Callable[[bytes], object]
+"""Raises a StorageError where bytes are not what was written."""
 
 
 class ObjectInfo(NamedTuple):
@@ -69,8 +73,8 @@ class Objects(Protocol):
         """Return the bytes from ``start`` up to, without, ``end``; StorageError where they are not all there."""
         ...
 
-    async def get_whole(self, key: str, length: int) -> bytes:
-        """Return an object that must be there, and have so many bytes; StorageError otherwise."""
+    async def get_whole(self, key: str, length: int, check: Check) -> bytes:
+        """Return an object that must be there, have so many bytes, and stand a check; StorageError otherwise."""
         ...
 
     async def put(self, key: str, data: bytes) -> None:
@@ -188,10 +192,10 @@ class ObstoreObjects:
             raise StorageError(f"{key} at {self.place} is cut off: it has no bytes {start} to {end}; restore it from a backup")
         return data
 
-    async def get_whole(self, key: str, length: int) -> bytes:
-        """Return an object that must be there, and have so many bytes."""
+    async def get_whole(self, key: str, length: int, check: Check) -> bytes:
+        """Return an object that must be there, have so many bytes, and stand a check."""
         if not length:
-            return whole(await self.get(key), key, length, self.place)
+            return await checked(whole(await self.get(key), key, length, self.place), check)
         import obstore
 
         store = await self.ready()
@@ -202,7 +206,7 @@ class ObstoreObjects:
             data = None
         except Exception as error:  # noqa: BLE001
             raise self._failed("read", key, error) from None
-        return whole(data, key, length, self.place)
+        return await checked(whole(data, key, length, self.place), check)
 
     async def put(self, key: str, data: bytes) -> None:
         """Write an object, whole or not at all."""
@@ -304,6 +308,15 @@ def whole(data: bytes | None, key: str, length: int, place: str) -> bytes:
         raise StorageError(
             f"{key} at {place} is {problem}: it was deleted, moved or overwritten; restore it from a backup, and run repo.verify() to find others"
         )
+    return data
+
+
+async def checked(data: bytes, check: Check) -> bytes:
+    """Return bytes that stand a check, which other work goes on beside where there are many."""
+    if len(data) > _CHECKED_AT_ONCE_BYTES:
+        await asyncio.to_thread(check, data)
+    else:
+        check(data)
     return data
 
 

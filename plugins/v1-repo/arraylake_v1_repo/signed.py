@@ -12,7 +12,7 @@ from arraylake_core.backends import KeyRequest, Location, RequestSigner, SignsRe
 from arraylake_core.errors import ArraylakeError, StorageError
 from arraylake_core.http_sessions import LoopSessions
 from arraylake_core.loops import on_shared_loop, run
-from arraylake_v1_repo.objects import ObjectInfo, whole
+from arraylake_v1_repo.objects import Check, ObjectInfo, checked, whole
 from arraylake_v1_repo.signatures import Signatures
 
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ class SignedObjects:
             raise StorageError(f"{key} at {self.place} is cut off: it has no bytes {start} to {end}; restore it from a backup")
         return data
 
-    async def get_whole(self, key: str, length: int) -> bytes:
-        """Return an object that must be there, and have so many bytes."""
-        return whole(await self.get(key), key, length, self.place)
+    async def get_whole(self, key: str, length: int, check: Check) -> bytes:
+        """Return an object that must be there, have so many bytes, and stand a check."""
+        return await checked(whole(await self.get(key), key, length, self.place), check)
 
     async def put(self, key: str, data: bytes) -> None:
         """Write an object, whole or not at all."""
