@@ -107,7 +107,7 @@ class FileObjects:
         if time.perf_counter() - began > _SLOW_WRITE:
             self._slow_writes = _LEFT_TO_THREADS
         if not on_disk:
-            self._syncs.add(key)
+            self._syncs.add(key, len(data))
 
     async def persist(self, keys: Sequence[str]) -> None:
         """Wait until objects outlive a power cut: they and their names are on the disk."""

@@ -18,9 +18,10 @@ __all__ = ["Syncs", "sync", "sync_open"]
 
 _THREADS = 16
 """A disk writes many files at once in the time of a few."""
-_FOR_A_THREAD = 256
-"""So many files must wait for a thread to be begun with before anybody waits for them: most sessions write faster beside no syncing at all, and then many
-files go to the disk together."""
+_FOR_A_THREAD = 8 * 2**20
+"""So many bytes must wait for a thread to be begun with before anybody waits for them. A file counts as no less than _LEAST: syncing many small ones
+slows the writing of more of them, and sooner or later they go to the disk together."""
+_LEAST = 2**15
 _MOST_KNOWN = 200_000
 _UNKNOWN_CALL = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
@@ -61,7 +62,8 @@ class Syncs:
     def _start_anew(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._queue: deque[str] = deque()
+        self._queue: deque[tuple[str, int]] = deque()
+        self._queued = 0
         self._threads = 0
         self._left: dict[str, int] = {}
         """How often each file is still to be synced; 0 where it is on the disk, and nobody has asked yet."""
@@ -69,13 +71,14 @@ class Syncs:
         self._waiting: list[tuple[set[str], Future[None]]] = []
         self._above_root = True
 
-    def add(self, key: str) -> None:
-        """Take note of a file that was just written."""
+    def add(self, key: str, size: int) -> None:
+        """Take note of a file that was just written, with its size in bytes."""
         self._mine()
         with self._lock:
             self._failed.pop(key, None)
-            self._enqueue(key)
-        self._drain_in_threads(_FOR_A_THREAD)
+            self._enqueue(key, size)
+            wanted = self._queued // _FOR_A_THREAD
+        self._drain_in_threads(wanted)
 
     async def wait(self, keys: Sequence[str]) -> tuple[str, OSError] | None:
         """Wait until files, with their names, are on the disk, whoever wrote them; return one that can't be brought there, and why.
@@ -88,12 +91,12 @@ class Syncs:
         with self._lock:
             for key in keys:
                 if key not in self._left:
-                    self._enqueue(key)
+                    self._enqueue(key, 0)
             pending = {key for key in keys if self._left[key]}
             if pending:
                 self._waiting.append((pending, done))
         if pending:
-            self._drain_in_threads(1)
+            self._drain_in_threads(len(pending))
             await asyncio.wrap_future(done)
         with self._lock:
             for key in keys:
@@ -130,17 +133,19 @@ class Syncs:
         if self._pid != os.getpid():
             self._start_anew()
 
-    def _enqueue(self, key: str) -> None:
+    def _enqueue(self, key: str, size: int) -> None:
         if len(self._left) >= _MOST_KNOWN:
             self._left = {known: left for known, left in self._left.items() if left}
         self._left[key] = self._left.get(key, 0) + 1
-        self._queue.append(key)
+        size = max(size, _LEAST)
+        self._queue.append((key, size))
+        self._queued += size
 
-    def _drain_in_threads(self, files_a_thread: int) -> None:
+    def _drain_in_threads(self, wanted: int) -> None:
         with self._lock:
-            wanted = min(_THREADS, len(self._queue) // files_a_thread) - self._threads
-            self._threads += max(wanted, 0)
-        for _ in range(wanted):
+            more = min(_THREADS, wanted, len(self._queue)) - self._threads
+            self._threads += max(more, 0)
+        for _ in range(more):
             try:
                 _threads().submit(self._drain)
             except RuntimeError:  # the interpreter is shutting down
@@ -152,7 +157,8 @@ class Syncs:
                 if not self._queue:
                     self._threads -= 1
                     return
-                key = self._queue.popleft()
+                key, size = self._queue.popleft()
+                self._queued -= size
             failure: OSError | None = None
             try:
                 sync(f"{self._root}/{key}")

@@ -82,7 +82,7 @@ class _Disk(LocalStore):
         """Write a key."""
         await super().set(key, value)
         self._written.add(key)
-        self._syncs.add(key)
+        self._syncs.add(key, len(value))
 
     async def delete(self, key: str) -> None:
         """Delete a key."""
